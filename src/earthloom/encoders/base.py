@@ -1,0 +1,104 @@
+"""What every encoder has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from earthloom.errors import ContractError, choices
+from earthloom.sample import Batch, LayerBatch, LayerSpec, Shape2d
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder makes of a batch."""
+
+    pixels: Tensor
+    """(B, F, H, W) float32 on the base grid."""
+    seen: Tensor
+    """(B, H, W) bool: False where no layer had a valid observation on any date."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of a layer's bands over valid training pixels of all dates."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Encoder(nn.Module, ABC):
+    """A chip to features.
+
+    `layers` are what it was made for; `check` refuses anything else. `radius` is how many pixels of
+    the base grid it looks beyond the pixel that a feature is of; 0 for a per-pixel encoder.
+    """
+
+    name: str
+
+    def __init__(self, layers: tuple[LayerSpec, ...], statistics: Mapping[str, Statistics]) -> None:
+        super().__init__()
+        self.layers = layers
+        for layer in layers:
+            known = statistics[layer.key]
+            self.register_buffer(f"mean_{_slug(layer.key)}", torch.tensor(known.mean))
+            self.register_buffer(f"std_{_slug(layer.key)}", torch.tensor(known.std))
+
+    @property
+    @abstractmethod
+    def radius(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Number of features F."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON values, that make the same encoder again (layers and statistics
+        apart)."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Features: ...
+
+    def check(self, specs: Mapping[str, LayerSpec]) -> None:
+        """ContractError if the layers on offer are not those that the encoder was made for."""
+        for layer in self.layers:
+            if layer.key not in specs:
+                raise ContractError(
+                    f"the model expects layer {layer.key}; on offer are: {choices(specs)}"
+                )
+            layer.check(specs[layer.key])
+
+    def normalised(self, spec: LayerSpec, layer: LayerBatch) -> Tensor:
+        """(B, T, C, H, W) in standard deviations from the mean; 0, the mean, where not valid."""
+        mean = self.get_buffer(f"mean_{_slug(spec.key)}")[:, None, None]
+        std = self.get_buffer(f"std_{_slug(spec.key)}")[:, None, None]
+        scaled = (layer.pixels - mean) / std
+        return torch.where(layer.valid[:, :, None], scaled, 0.0)
+
+
+def on_base_grid(pixels: Tensor, shape: Shape2d) -> Tensor:
+    """(..., H, W) of a coarser layer on the base grid of `shape`, bilinear."""
+    if pixels.shape[-2:] == tuple(shape):
+        return pixels
+    leading = pixels.shape[:-2]
+    flat = pixels.reshape(-1, 1, *pixels.shape[-2:]).float()
+    return F.interpolate(flat, size=tuple(shape), mode="bilinear").reshape(*leading, *shape)
+
+
+def mask_on_base_grid(valid: Tensor, shape: Shape2d) -> Tensor:
+    """(..., H, W) bool of a coarser layer on the base grid, each pixel repeated."""
+    if valid.shape[-2:] == tuple(shape):
+        return valid
+    rows, cols = shape.rows // valid.shape[-2], shape.cols // valid.shape[-1]
+    return valid.repeat_interleave(rows, dim=-2).repeat_interleave(cols, dim=-1)
+
+
+def _slug(key: str) -> str:
+    """A layer's key as a buffer's name, in which torch allows no dot."""
+    return key.replace(".", "_")

@@ -1,0 +1,97 @@
+"""The chip: pixels of one place, by layer, with everything that a model must know about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earthloom.errors import ContractError, choices
+from earthloom.sample.place import Place, Shape2d
+
+UNLABELLED = 0
+"""The label of a pixel that has none; class codes start at 1, and a map's nodata is 0 as well."""
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """What the pixels of one sensor at one ground sampling distance are.
+
+    An encoder states the layers it was made for with these, and the loader compares.
+    """
+
+    sensor: str
+    gsd: float
+    """Metres between pixels, as the cube holds them."""
+    bands: tuple[str, ...]
+    unit: str
+    dates: tuple[str, ...]
+    """One a time step: the period of a composite (`2023-05`) or the position of a date (`1`);
+    `static` where time plays no part."""
+    wavelengths_nm: tuple[float | None, ...]
+    """Centre of each band; None where the sensor is not optical."""
+    factor: int = 1
+    """How many pixels of the base grid one pixel of this layer is wide."""
+
+    @property
+    def key(self) -> str:
+        """The layer's name in cubes, stores and models: `sentinel-2-l2a_20m`."""
+        return f"{self.sensor}_{self.gsd:g}m"
+
+    def check(self, given: "LayerSpec") -> None:
+        """ContractError if `given` is not what this specification asks for."""
+        for what in ("sensor", "gsd", "bands", "unit", "factor"):
+            wanted, came = getattr(self, what), getattr(given, what)
+            if wanted != came:
+                raise ContractError(
+                    f"the model expects {what} = {wanted} in layer {self.key}, but got {came}"
+                )
+        if len(self.dates) != len(given.dates):
+            raise ContractError(
+                f"the model expects {len(self.dates)} dates ({choices(self.dates)}) in layer "
+                f"{self.key}, but got {len(given.dates)} ({choices(given.dates)})"
+            )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Pixels of one sensor at one ground sampling distance."""
+
+    spec: LayerSpec
+    pixels: NDArray[np.float32]
+    """(T, C, H, W) in the spec's unit; NaN where `valid` is False."""
+    valid: NDArray[np.bool_]
+    """(T, H, W): True where the ground was seen in every band."""
+    days: NDArray[np.int32]
+    """(T,) days since 1970-01-01 of each date, the middle of a composite's period."""
+
+    def __post_init__(self) -> None:
+        times, bands, rows, cols = self.pixels.shape
+        expected = (len(self.spec.dates), len(self.spec.bands))
+        if (times, bands) != expected:
+            raise ContractError(
+                f"layer {self.spec.key} has {times} dates and {bands} bands; "
+                f"its specification says {expected[0]} and {expected[1]}"
+            )
+        if self.valid.shape != (times, rows, cols) or self.days.shape != (times,):
+            raise ContractError(
+                f"layer {self.spec.key}: valid {self.valid.shape} and days {self.days.shape} "
+                f"do not fit pixels {self.pixels.shape} (T, C, H, W)"
+            )
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A sample: the layers of one place, and its label where it has one."""
+
+    id: str
+    shape: Shape2d
+    """Of the base grid, the finest; a layer of factor f has this shape divided by f."""
+    layers: Mapping[str, Layer]
+    """By the key of their specification."""
+    label: NDArray[np.uint8] | None = None
+    """(H, W) class codes on the base grid, `UNLABELLED` where there is none."""
+    group: str = ""
+    """What must not be split between training and test: a place, a block, a date."""
+    place: Place | None = None
+    """Absent for a photograph, or for a bare pixel series."""
