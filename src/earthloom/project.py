@@ -184,6 +184,8 @@ class Labels(Settings):
     `{place}` stands for the place, whose file may be missing. A series archive has its own."""
     column: str = "class"
     """Of a vector file: class names or codes."""
+    on_grid: bool = False
+    """The raster has no georeference of its own: its pixels are those of the base grid."""
 
 
 class Chips(Settings):
@@ -268,6 +270,9 @@ class FoldsAssessment(Settings):
     folds: int = Field(5, ge=2)
     focus: str | None = None
     """The class whose F1 and IoU are reported first, such as `change`."""
+    baselines: tuple[Literal["forest", "change-vectors"], ...] = ()
+    """What stands beside the model on the same folds: a random forest on the bands, and, for two
+    dates, change-vector analysis with an automatic threshold."""
 
 
 Assessment = Annotated[SampleAssessment | FoldsAssessment, Field(discriminator="method")]

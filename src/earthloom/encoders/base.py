@@ -74,9 +74,13 @@ class Encoder(nn.Module, ABC):
                 )
             layer.check(specs[layer.key])
 
+    def mean_of(self, spec: LayerSpec) -> Tensor:
+        """(C, 1, 1): mean of each band of a layer over the training pixels, in its unit."""
+        return self.get_buffer(f"mean_{_slug(spec.key)}")[:, None, None]
+
     def normalised(self, spec: LayerSpec, layer: LayerBatch) -> Tensor:
         """(B, T, C, H, W) in standard deviations from the mean; 0, the mean, where not valid."""
-        mean = self.get_buffer(f"mean_{_slug(spec.key)}")[:, None, None]
+        mean = self.mean_of(spec)
         std = self.get_buffer(f"std_{_slug(spec.key)}")[:, None, None]
         scaled = (layer.pixels - mean) / std
         return torch.where(layer.valid[:, :, None], scaled, 0.0)

@@ -1,0 +1,157 @@
+"""A stratified probability sample of a map, apart from what the model was fitted on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterWindow
+
+from earthloom.errors import DataError, LabelError
+
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class SampleDesign:
+    """How many points, and where they may lie."""
+
+    points: int
+    min_per_class: int
+    apart_m: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Points drawn from a map, whose strata are the map's classes."""
+
+    points: gpd.GeoDataFrame
+    """`geometry` (pixel centres, in the map's CRS), `map_code`, `row`, `col`."""
+    stratum_pixels: dict[int, int]
+    """All mapped pixels of each class: the strata's sizes."""
+    eligible_pixels: dict[int, int]
+    """Those of them that lie apart from the training labels, of which points were drawn."""
+    pixel_area_ha: float
+
+
+def draw_sample(
+    map_path: Path, codes: tuple[int, ...], training: gpd.GeoDataFrame | None, design: SampleDesign
+) -> Sample:
+    """Draws points at random within each mapped class, without replacement.
+
+    Points are dealt to classes in proportion to their area, none below `min_per_class` (Olofsson
+    et al. 2014). What lies within `apart_m` of a training label is not drawn; as it is left out
+    whatever the map says there, it is taken to be like the rest of its stratum. The map is read in
+    strips, twice: once to count, once to pick.
+    """
+    with rasterio.open(map_path) as source:
+        hectares = _pixel_area_ha(source, map_path)
+        keep_out = _keep_out(training, source, design.apart_m)
+        stratum, eligible = np.zeros(256, np.int64), np.zeros(256, np.int64)
+        for _, classes, free in _strips(source, keep_out):
+            stratum += np.bincount(classes.ravel(), minlength=256)
+            eligible += np.bincount(classes[free], minlength=256)
+        present = [code for code in codes if eligible[code] > 0]
+        if not present:
+            raise LabelError(
+                f"no pixel of the map {map_path} lies at least {design.apart_m:g} m from a "
+                "training label, so none can be drawn; lower assess.apart_m"
+            )
+        wanted = _allocate({code: int(eligible[code]) for code in present}, design)
+        ranks = _ranks(wanted, eligible, design.seed)
+        points = _pick(source, keep_out, ranks)
+    return Sample(
+        points,
+        {code: int(stratum[code]) for code in codes if stratum[code]},
+        {code: int(eligible[code]) for code in present},
+        hectares,
+    )
+
+
+def _pixel_area_ha(source: DatasetReader, path: Path) -> float:
+    if not source.crs.is_projected:
+        raise DataError(
+            f"the map {path} lies on a grid in degrees, whose pixels differ in area; "
+            "set grid.crs to 'auto' or to a projected CRS to assess areas"
+        )
+    return float(abs(source.transform.a * source.transform.e)) / 10_000
+
+
+def _keep_out(
+    training: gpd.GeoDataFrame | None, source: DatasetReader, apart_m: float
+) -> gpd.GeoSeries | None:
+    """The surroundings of training labels; at least the pixels that they lie in."""
+    if training is None or training.empty:
+        return None
+    distance = max(apart_m, abs(source.transform.a))
+    return training.to_crs(source.crs).geometry.buffer(distance)
+
+
+def _strips(
+    source: DatasetReader, keep_out: gpd.GeoSeries | None
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Strips of the map: first row, classes (rows, W), and where points may lie."""
+    for row in range(0, source.height, _ROWS):
+        rows = min(_ROWS, source.height - row)
+        window = RasterWindow(0, row, source.width, rows)  # type: ignore[call-arg]
+        classes: NDArray[np.uint8] = source.read(1, window=window)
+        free = np.ones(classes.shape, np.bool_)
+        if keep_out is not None:
+            near = keep_out.iloc[
+                keep_out.sindex.query(shapely.box(*source.window_bounds(window)))
+            ]
+            if len(near):
+                transform = source.window_transform(window)
+                free = geometry_mask(near, classes.shape, transform, all_touched=True)
+        yield row, classes, free
+
+
+def _allocate(eligible: dict[int, int], design: SampleDesign) -> dict[int, int]:
+    """Points of each class: the minimum first, the rest in proportion to area."""
+    total = sum(eligible.values())
+    rest = max(design.points - design.min_per_class * len(eligible), 0)
+    return {
+        code: min(design.min_per_class + round(rest * pixels / total), pixels)
+        for code, pixels in eligible.items()
+    }
+
+
+def _ranks(
+    wanted: dict[int, int], eligible: NDArray[np.int64], seed: int
+) -> dict[int, NDArray[np.int64]]:
+    """Which of its eligible pixels, counted in reading order, each class gives."""
+    random = np.random.default_rng([seed, 0x5A])
+    return {
+        code: np.sort(random.choice(int(eligible[code]), size=count, replace=False))
+        for code, count in wanted.items()
+    }
+
+
+def _pick(
+    source: DatasetReader, keep_out: gpd.GeoSeries | None, ranks: dict[int, NDArray[np.int64]]
+) -> gpd.GeoDataFrame:
+    passed = dict.fromkeys(ranks, 0)
+    found: list[tuple[int, int, int]] = []
+    for first_row, classes, free in _strips(source, keep_out):
+        for code, wanted in ranks.items():
+            here = np.flatnonzero((classes == code) & free)
+            local = wanted - passed[code]
+            inside = here[local[(local >= 0) & (local < len(here))]]
+            rows, cols = np.unravel_index(inside, classes.shape)
+            found += [(code, int(r) + first_row, int(c)) for r, c in zip(rows, cols)]
+            passed[code] += len(here)
+    found.sort(key=lambda point: (point[1], point[2]))
+    codes, rows, cols = (list(values) for values in zip(*found))
+    x, y = source.transform * (np.array(cols) + 0.5, np.array(rows) + 0.5)
+    return gpd.GeoDataFrame(
+        {"map_code": codes, "row": rows, "col": cols},
+        geometry=gpd.points_from_xy(x, y),
+        crs=source.crs,
+    )

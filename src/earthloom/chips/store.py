@@ -1,0 +1,143 @@
+"""Chips on disk, read with numpy alone: one array a layer, mapped into memory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from earthloom.errors import DataError
+from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
+
+CARD = "store.json"
+
+
+@dataclass(frozen=True)
+class ChipStore:
+    """The chips of a folder that `ChipWriter` wrote; a `Samples`."""
+
+    folder: Path
+    specs: Mapping[str, LayerSpec]
+    shape: Shape2d
+    ids: Sequence[str]
+    groups: Sequence[str]
+    places: Sequence[Place]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Chip:
+        layers = {
+            key: Layer(
+                spec,
+                pixels=np.array(self._arrays[key, "pixels"][index]),
+                valid=np.array(self._arrays[key, "valid"][index]),
+                days=np.array(self._arrays[key, "days"][index]),
+            )
+            for key, spec in self.specs.items()
+        }
+        return Chip(
+            id=self.ids[index],
+            shape=self.shape,
+            layers=layers,
+            label=np.array(self._label[index]),
+            group=self.groups[index],
+            place=self.places[index],
+        )
+
+    @cached_property
+    def _arrays(self) -> Mapping[tuple[str, str], NDArray[Any]]:
+        return {
+            (key, what): _mapped(self.folder / f"{key}.{what}.npy")
+            for key in self.specs
+            for what in ("pixels", "valid", "days")
+        }
+
+    @cached_property
+    def _label(self) -> NDArray[np.uint8]:
+        return _mapped(self.folder / "label.npy")
+
+
+class ChipWriter:
+    """Writes a known number of chips of one shape."""
+
+    def __init__(
+        self, folder: Path, specs: Mapping[str, LayerSpec], shape: Shape2d, count: int
+    ) -> None:
+        self._folder, self._specs, self._shape = folder, specs, shape
+        self._chips: list[dict[str, Any]] = []
+        self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
+        for key, spec in specs.items():
+            times, bands = len(spec.dates), len(spec.bands)
+            size = (shape.rows // spec.factor, shape.cols // spec.factor)
+            arrays: list[tuple[str, tuple[int, ...], type]] = [
+                ("pixels", (count, times, bands, *size), np.float32),
+                ("valid", (count, times, *size), np.bool_),
+                ("days", (count, times), np.int32),
+            ]
+            for what, dimensions, dtype in arrays:
+                self._arrays[key, what] = open_memmap(
+                    folder / f"{key}.{what}.npy", mode="w+", dtype=dtype, shape=dimensions
+                )
+        self._label = open_memmap(
+            folder / "label.npy", mode="w+", dtype=np.uint8, shape=(count, *shape)
+        )
+
+    def add(self, chip: Chip) -> None:
+        """Writes the next chip, which must have a label and a place."""
+        assert chip.label is not None and chip.place is not None
+        index = len(self._chips)
+        for key in self._specs:
+            layer = chip.layers[key]
+            self._arrays[key, "pixels"][index] = layer.pixels
+            self._arrays[key, "valid"][index] = layer.valid
+            self._arrays[key, "days"][index] = layer.days
+        self._label[index] = chip.label
+        place = {"crs": chip.place.crs, "transform": list(chip.place.transform)}
+        self._chips.append({"id": chip.id, "group": chip.group, "place": place})
+
+    def finish(self) -> None:
+        """Writes the card, without which a folder is no store."""
+        for array in (*self._arrays.values(), self._label):
+            array.flush()  # type: ignore[attr-defined]
+        card = {
+            "layers": [vars(spec) for spec in self._specs.values()],
+            "shape": list(self._shape),
+            "chips": self._chips,
+        }
+        text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False)
+        (self._folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def open_chips(folder: Path) -> ChipStore:
+    """Opens a store; DataError if the folder holds none."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(f"{folder} holds no chips; 'earthloom chips' makes them") from error
+    shape = Shape2d(*card["shape"])
+    specs = [
+        LayerSpec(**{n: tuple(v) if isinstance(v, list) else v for n, v in layer.items()})
+        for layer in card["layers"]
+    ]
+    chips = card["chips"]
+    return ChipStore(
+        folder=folder,
+        specs={spec.key: spec for spec in specs},
+        shape=shape,
+        ids=[chip["id"] for chip in chips],
+        groups=[chip["group"] for chip in chips],
+        places=[
+            Place(chip["place"]["crs"], tuple(chip["place"]["transform"]), shape) for chip in chips
+        ],
+    )
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

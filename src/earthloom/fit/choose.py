@@ -1,0 +1,26 @@
+"""From the project file's choice of a model to the function that fits it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from earthloom.fit.closed_form import fit_closed_form
+from earthloom.fit.model import Model
+from earthloom.sample import Samples
+from earthloom.tasks import PixelClasses
+
+if TYPE_CHECKING:
+    from earthloom.progress import Tick
+    from earthloom.project import ModelChoice
+
+
+def fit_model(
+    samples: Samples, task: PixelClasses, choice: ModelChoice, seed: int, tick: Tick
+) -> Model:
+    """Fits the chosen model to the samples; the same seed gives the same model on one machine."""
+    if choice.name in ("ridge", "forest"):
+        return fit_closed_form(samples, task, choice, seed, tick)
+    # Lightning takes seconds to import, which a closed-form fit need not wait for.
+    from earthloom.fit.network import fit_network
+
+    return fit_network(samples, task, choice, seed, tick)

@@ -1,0 +1,291 @@
+"""The stages of a project, each built once: search, cube, chips, fit, map.
+
+Every method does what the stages before it need, and nothing that is there already.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from earthloom.archive import Scene, SceneSource, scenes_from_json, scenes_to_json
+from earthloom.archive.open import archive_folder, open_archive
+from earthloom.areas import areas_of, scenes_of
+from earthloom.chips.labels import Labels, RasterLabels, VectorLabels, read_labels
+from earthloom.chips.make import Labelled, make_chips
+from earthloom.chips.series import read_series
+from earthloom.chips.store import open_chips
+from earthloom.cube import Cube, build_cube, open_cube, plan_layers
+from earthloom.cube.build import failed_scenes
+from earthloom.errors import ArchiveError, DataError, LabelError
+from earthloom.fit import Model, load_model, save_model
+from earthloom.fit.choose import fit_model
+from earthloom.fit.folds import Fold, deal_folds, leave_group_out
+from earthloom.grid import Area
+from earthloom.maps import MapInputs, make_map
+from earthloom.progress import Tick, bar, say
+from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
+from earthloom.sample import Samples, Shape2d, Subset
+from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
+from earthloom.tasks import PixelClasses
+
+WHOLE = "all"
+"""Name of the model that is fitted on every sample."""
+
+
+@dataclass
+class Pipeline:
+    """A project with the stages that were built or found so far."""
+
+    project: Project
+    model_folder: Path | None = None
+    """A saved model to map with, instead of fitting one."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Scenes that did not load, with the reason."""
+    finished: list[StageResult] = field(default_factory=list)
+
+    # -- archive ---------------------------------------------------------------------------------
+
+    @cached_property
+    def archive(self) -> SceneSource:
+        """The project's archive; a simulated one is made first."""
+        with bar("simulate") as tick:
+            return open_archive(self.project, tick)
+
+    @property
+    def root(self) -> str:
+        """The folder that scenes' files are relative to."""
+        return str(archive_folder(self.project))
+
+    @cached_property
+    def areas(self) -> Mapping[str, Area]:
+        """What is mapped, by name."""
+        return {area.name: area for area in areas_of(self.project, self.archive)}
+
+    @cached_property
+    def scenes(self) -> Mapping[str, list[Scene]]:
+        """The scenes of each area; an area that the archive does not show is an error."""
+        listed = {
+            name: scenes_to_json(scenes_of(self.project, self.archive, area))
+            for name, area in self.areas.items()
+        }
+
+        def write(folder: Path) -> None:
+            (folder / "scenes.json").write_text(canonical_json(listed), encoding="utf-8")
+
+        result = self._stage("search", {"scenes": digest_of(listed)}, write)
+        text = (result.folder / "scenes.json").read_text(encoding="utf-8")
+        return {name: scenes_from_json(values) for name, values in json.loads(text).items()}
+
+    # -- cube ------------------------------------------------------------------------------------
+
+    @cached_property
+    def cubes(self) -> Mapping[str, tuple[Cube, StageResult]]:
+        """The cube of each area."""
+        return {name: self._cube(area) for name, area in self.areas.items()}
+
+    def _cube(self, area: Area) -> tuple[Cube, StageResult]:
+        scenes = self.scenes[area.name]
+        plans = plan_layers(self.project, area.box, scenes)
+        shape = Shape2d(area.box.shape.y, area.box.shape.x)
+        inputs = {
+            "scenes": digest_of(scenes_to_json(scenes)),
+            "grid": {"affine": list(area.box.affine)[:6], "crs": area.box.crs.to_wkt()},
+            "shape": list(shape),
+            "sensors": [choice.as_inputs() for choice in self.project.sensors],
+            "layers": [digest_of(_jsonable(plan.spec)) for plan in plans],
+            "dates": self.project.dates.as_inputs() if self.project.dates else None,
+        }
+        with bar("cube") as tick:
+            result = self._stage(
+                f"cube/{area.name}",
+                inputs,
+                lambda folder: _build(self.root, plans, shape, folder, tick),
+            )
+        self.failed |= failed_scenes(result.folder)
+        return open_cube(result.folder / "cube.zarr", shape), result
+
+    # -- chips -----------------------------------------------------------------------------------
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        """The labels of each area that has some."""
+        labels = {}
+        settings, classes = self.project.labels, self.project.classes
+        for name, area in self.areas.items():
+            path = self._label_path(name)
+            if path.exists() or "{place}" not in settings.path:
+                labels[name] = read_labels(path, settings, classes, area.box)
+        if not labels:
+            raise LabelError(
+                f"no file fits labels.path, {self.project.labels.path}, for any of the places "
+                f"{', '.join(self.areas)}"
+            )
+        return labels
+
+    @cached_property
+    def samples(self) -> tuple[Samples, str]:
+        """The chips, and a digest of them."""
+        archive = self.project.archive
+        if isinstance(archive, SeriesArchive):
+            path = self.project.path(archive.path)
+            return read_series(path, self.project), file_digest(path)
+        result = self._chips()
+        return open_chips(result.folder), result.digest
+
+    def _chips(self) -> StageResult:
+        settings = self.project.chips
+        assess = self.project.assess
+        by_place = isinstance(assess, FoldsAssessment) and assess.by == "place"
+        labelled = [
+            Labelled(self.areas[name], self.cubes[name][0], labels)
+            for name, labels in self.labels.items()
+        ]
+        inputs = {
+            "cubes": {name: self.cubes[name][1].digest for name in self.labels},
+            "labels": {name: file_digest(self._label_path(name)) for name in self.labels},
+            "settings": self.project.labels.as_inputs(),
+            "classes": [each.as_inputs() for each in self.project.classes],
+            "chips": settings.as_inputs(),
+            "by_place": by_place,
+        }
+        stride = settings.stride or settings.size
+
+        def write(folder: Path) -> None:
+            with bar("chips") as tick:
+                count = make_chips(labelled, settings.size, stride, by_place, folder, tick)
+            say(f"chips      {count} chips of {settings.size} px with labels")
+
+        return self._stage("chips", inputs, write)
+
+    def _label_path(self, area: str) -> Path:
+        return self.project.path(self.project.labels.path.replace("{place}", area))
+
+    # -- fit -------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> PixelClasses:
+        """The project's classes as a task."""
+        classes = self.project.classes
+        return PixelClasses(
+            codes=tuple(each.code for each in classes),
+            names=tuple(each.name for each in classes),
+            colours=tuple(each.rgb for each in classes),
+        )
+
+    @cached_property
+    def folds(self) -> Mapping[str, Fold]:
+        """The folds of the assessment, by name; none where it does not ask for them."""
+        assess = self.project.assess
+        if not isinstance(assess, FoldsAssessment):
+            return {}
+        groups = self.samples[0].groups
+        by_place = assess.by == "place"
+        folds = (
+            leave_group_out(groups)
+            if by_place
+            else deal_folds(groups, assess.folds, self.project.seed)
+        )
+        return {fold.name: fold for fold in folds}
+
+    def model(self, name: str = WHOLE) -> tuple[Model, StageResult]:
+        """The model of a fold, or the one that is fitted on every sample."""
+        return self._fit(f"fit/{name}", self.project.model, name)
+
+    def forest(self, fold: str) -> tuple[Model, StageResult]:
+        """The random forest that stands beside a fold's model."""
+        return self._fit(f"baseline/forest/{fold}", ForestModel(name="forest"), fold)
+
+    def _fit(self, stage: str, choice: ModelChoice, fold: str) -> tuple[Model, StageResult]:
+        samples, digest = self.samples
+        chosen = samples if fold == WHOLE else _training_part(samples, self.folds[fold])
+        held_out = [] if fold == WHOLE else self.folds[fold].test.tolist()
+        inputs = {
+            "chips": digest,
+            "held_out": digest_of(held_out),
+            "model": choice.as_inputs(),
+            "classes": [each.as_inputs() for each in self.project.classes],
+            "seed": self.project.seed,
+        }
+
+        def write(folder: Path) -> None:
+            with bar("fit") as tick:
+                model = fit_model(chosen, self.task, choice, self.project.seed, tick)
+            save_model(model, folder)
+
+        result = self._stage(stage, inputs, write)
+        return load_model(result.folder), result
+
+    # -- map -------------------------------------------------------------------------------------
+
+    def map(self, name: str) -> StageResult:
+        """The map of an area, by a model that has not seen the area where it is held out."""
+        if self.model_folder is not None:
+            model, digest = load_model(self.model_folder), file_digest(self.model_folder)
+        else:
+            model, fitted = self.model(name if name in self.folds else WHOLE)
+            digest = fitted.digest
+        cube, cube_stage = self.cubes[name]
+        inputs = {
+            "cube": cube_stage.digest,
+            "model": digest,
+            "map": self.project.map.as_inputs(),
+            "outline": self.areas[name].outline.wkt if self.areas[name].outline else None,
+        }
+        made_of = MapInputs(
+            area=self.areas[name],
+            cube=cube,
+            model=model,
+            dates=self._dates(name),
+            scenes=[s.id for s in self.scenes[name] if s.id not in self.failed],
+            provenance={"project": self.project.name, "seed": self.project.seed, "inputs": inputs},
+        )
+        settings = self.project.map
+
+        def write(folder: Path) -> None:
+            with bar("map") as tick:
+                make_map(made_of, settings.window, settings.overlap, folder, tick)
+
+        return self._stage(f"map/{name}", inputs, write)
+
+    def _dates(self, name: str) -> tuple[date, date]:
+        if self.project.dates is not None:
+            return self.project.dates.start, self.project.dates.end
+        days = [scene.day for scene in self.scenes[name]]
+        return min(days), max(days)
+
+    # -- all -------------------------------------------------------------------------------------
+
+    def training_labels(self, name: str) -> VectorLabels | None:
+        """The labels of an area as features; None where they are a raster."""
+        labels = self.labels[name]
+        return None if isinstance(labels, RasterLabels) else labels  # type: ignore[return-value]
+
+    def _stage(
+        self, name: str, inputs: Mapping[str, Any], build: Callable[[Path], None]
+    ) -> StageResult:
+        result = run_stage(self.project.out_folder, name, inputs, build)
+        self.finished.append(result)
+        say(f"{name:<24} {'built' if result.fresh else 'unchanged'}")
+        return result
+
+
+def _build(root: str, plans: Any, shape: Shape2d, folder: Path, tick: Tick) -> None:
+    failed = build_cube(root, plans, shape, folder, tick)
+    scenes = {scene.id for plan in plans for step in plan.steps for scene in step.scenes}
+    if scenes and scenes <= failed.keys():
+        scene, reason = sorted(failed.items())[0]
+        raise DataError(f"none of the {len(scenes)} scenes loads; the first, {scene}: {reason}")
+    if not scenes:
+        raise ArchiveError("no scene at all for the cube")
+
+
+def _training_part(samples: Samples, fold: Fold) -> Samples:
+    return Subset(samples, [int(index) for index in fold.train])
+
+
+def _jsonable(spec: Any) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(spec).items()}

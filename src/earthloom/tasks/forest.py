@@ -1,0 +1,76 @@
+"""A random forest as plain tensors: no pickle is kept, and no scikit-learn is needed to predict."""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from earthloom.tasks.heads import Head
+
+_ROWS = 65_536
+"""Pixels that go down the trees at a time."""
+
+_LEAST = 1e-9
+"""Probability whose logarithm stands for that of a class that no tree votes for."""
+
+
+@final
+class ForestHead(Head):
+    """Decision trees whose class shares are averaged (Breiman 2001).
+
+    The nodes of all trees stand in one list; a leaf is its own child, so all pixels can take the
+    same number of steps. Its tensors come from `earthloom.fit.forest.grow_forest`.
+    """
+
+    name = "forest"
+
+    roots: Tensor
+    """(trees,) int64: node where each tree begins."""
+    feature: Tensor
+    """(nodes,) int64: which feature a node asks for; 0 in a leaf."""
+    threshold: Tensor
+    """(nodes,) float32: a pixel goes left if its feature is not above it."""
+    branches: Tensor
+    """(nodes, 2) int64: left and right."""
+    shares: Tensor
+    """(nodes, K) float32: share of each class among the training pixels there."""
+
+    def __init__(self, channels: int, classes: int, trees: int, nodes: int, depth: int) -> None:
+        super().__init__()
+        self.channels, self.classes = channels, classes
+        self.trees, self.nodes, self.depth = trees, nodes, depth
+        self.register_buffer("roots", torch.zeros(trees, dtype=torch.int64))
+        self.register_buffer("feature", torch.zeros(nodes, dtype=torch.int64))
+        self.register_buffer("threshold", torch.zeros(nodes))
+        self.register_buffer("branches", torch.zeros(nodes, 2, dtype=torch.int64))
+        self.register_buffer("shares", torch.zeros(nodes, classes))
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "channels": self.channels,
+            "classes": self.classes,
+            "trees": self.trees,
+            "nodes": self.nodes,
+            "depth": self.depth,
+        }
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = features.movedim(1, -1).reshape(-1, self.channels)
+        shares = torch.cat([self._mean_shares(part) for part in rows.split(_ROWS)])
+        batch, _, *size = features.shape
+        logits = shares.clamp(min=_LEAST).log()
+        return logits.reshape(batch, *size, self.classes).movedim(-1, 1)
+
+    def _mean_shares(self, rows: Tensor) -> Tensor:
+        """(N, F) to the mean over trees of the class shares in the leaf, (N, K)."""
+        total = torch.zeros(len(rows), self.classes, device=rows.device)
+        turned = rows.T.contiguous().flatten()  # feature f of row n at f * N + n
+        here = torch.arange(len(rows), device=rows.device)
+        for root in self.roots.tolist():
+            node = torch.full_like(here, root)
+            for _ in range(self.depth):
+                value = turned[self.feature[node] * len(rows) + here]
+                side = (value > self.threshold[node]).long()
+                node = self.branches.flatten()[2 * node + side]
+            total += self.shares[node]
+        return total / self.trees
