@@ -1,10 +1,9 @@
 """The areas of a project, and which scenes of its archive show each."""
 
 from datetime import date
-from pathlib import Path
 
 import shapely
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive import FolderOfFiles, Scene, SceneSource
 from earthloom.cube.plan import common_multiple
@@ -27,9 +26,7 @@ def areas_of(project: Project, archive: SceneSource) -> list[Area]:
             "grid.crs 'native' needs a folder archive with 'area: archive'; "
             "valid here: auto, or a code such as EPSG:32633"
         )
-    box = base_grid(
-        outline, project.grid.crs, project.grid.resolution, common_multiple(project)
-    )
+    box = base_grid(outline, project.grid.crs, project.grid.resolution, common_multiple(project))
     return [Area(project.name, box, outline)]
 
 
@@ -78,7 +75,7 @@ def _native_area(project: Project, archive: FolderOfFiles, place: str) -> Area:
     return Area(place, native_box(str(archive.folder), first.bands[band]), None)
 
 
-def _outline(project: Project) -> Geometry:
+def _outline(project: Project) -> BaseGeometry:
     if project.area == FROM_ARCHIVE:
         if not isinstance(project.archive, SimulatedArchive):
             raise ProjectError(
@@ -91,7 +88,7 @@ def _outline(project: Project) -> Geometry:
 
 
 def _nothing_found(
-    project: Project, archive: SceneSource, choice: SensorChoice, outline: Geometry
+    project: Project, archive: SceneSource, choice: SensorChoice, outline: BaseGeometry
 ) -> str:
     """Why a search may have come back empty: the area, the dates, or the clouds."""
     sensor = project.sensor(choice.name)

@@ -9,7 +9,7 @@
     ├── StageError        a stage cannot be written: disk full, no permission
     └── Interrupted       the user stopped the run; the next run goes on from here
 
-A message is one line for a person: it names the value that was given and the choices that are valid.
+A message is one line for a person: it names the value that was given and the valid choices.
 """
 
 from collections.abc import Iterable

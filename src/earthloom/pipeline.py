@@ -24,7 +24,7 @@ from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
 from earthloom.fit.folds import Fold, deal_folds, leave_group_out
-from earthloom.grid import Area
+from earthloom.grid import Area, crs_wkt
 from earthloom.maps import MapInputs, make_map
 from earthloom.progress import Tick, bar, say
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
@@ -76,7 +76,7 @@ class Pipeline:
         def write(folder: Path) -> None:
             (folder / "scenes.json").write_text(canonical_json(listed), encoding="utf-8")
 
-        result = self._stage("search", {"scenes": digest_of(listed)}, write)
+        result = self.stage("search", {"scenes": digest_of(listed)}, write)
         text = (result.folder / "scenes.json").read_text(encoding="utf-8")
         return {name: scenes_from_json(values) for name, values in json.loads(text).items()}
 
@@ -93,14 +93,14 @@ class Pipeline:
         shape = Shape2d(area.box.shape.y, area.box.shape.x)
         inputs = {
             "scenes": digest_of(scenes_to_json(scenes)),
-            "grid": {"affine": list(area.box.affine)[:6], "crs": area.box.crs.to_wkt()},
+            "grid": {"affine": list(area.box.affine)[:6], "crs": crs_wkt(area.box)},
             "shape": list(shape),
             "sensors": [choice.as_inputs() for choice in self.project.sensors],
-            "layers": [digest_of(_jsonable(plan.spec)) for plan in plans],
+            "layers": [digest_of(plan.spec.to_json()) for plan in plans],
             "dates": self.project.dates.as_inputs() if self.project.dates else None,
         }
         with bar("cube") as tick:
-            result = self._stage(
+            result = self.stage(
                 f"cube/{area.name}",
                 inputs,
                 lambda folder: _build(self.root, plans, shape, folder, tick),
@@ -116,7 +116,7 @@ class Pipeline:
         labels = {}
         settings, classes = self.project.labels, self.project.classes
         for name, area in self.areas.items():
-            path = self._label_path(name)
+            path = self.label_path(name)
             if path.exists() or "{place}" not in settings.path:
                 labels[name] = read_labels(path, settings, classes, area.box)
         if not labels:
@@ -146,7 +146,7 @@ class Pipeline:
         ]
         inputs = {
             "cubes": {name: self.cubes[name][1].digest for name in self.labels},
-            "labels": {name: file_digest(self._label_path(name)) for name in self.labels},
+            "labels": {name: file_digest(self.label_path(name)) for name in self.labels},
             "settings": self.project.labels.as_inputs(),
             "classes": [each.as_inputs() for each in self.project.classes],
             "chips": settings.as_inputs(),
@@ -159,9 +159,9 @@ class Pipeline:
                 count = make_chips(labelled, settings.size, stride, by_place, folder, tick)
             say(f"chips      {count} chips of {settings.size} px with labels")
 
-        return self._stage("chips", inputs, write)
+        return self.stage("chips", inputs, write)
 
-    def _label_path(self, area: str) -> Path:
+    def label_path(self, area: str) -> Path:
         return self.project.path(self.project.labels.path.replace("{place}", area))
 
     # -- fit -------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class Pipeline:
                 model = fit_model(chosen, self.task, choice, self.project.seed, tick)
             save_model(model, folder)
 
-        result = self._stage(stage, inputs, write)
+        result = self.stage(stage, inputs, write)
         return load_model(result.folder), result
 
     # -- map -------------------------------------------------------------------------------------
@@ -229,11 +229,12 @@ class Pipeline:
             model, fitted = self.model(name if name in self.folds else WHOLE)
             digest = fitted.digest
         cube, cube_stage = self.cubes[name]
+        outline = self.areas[name].outline
         inputs = {
             "cube": cube_stage.digest,
             "model": digest,
             "map": self.project.map.as_inputs(),
-            "outline": self.areas[name].outline.wkt if self.areas[name].outline else None,
+            "outline": outline.wkt if outline is not None else None,
         }
         made_of = MapInputs(
             area=self.areas[name],
@@ -249,7 +250,7 @@ class Pipeline:
             with bar("map") as tick:
                 make_map(made_of, settings.window, settings.overlap, folder, tick)
 
-        return self._stage(f"map/{name}", inputs, write)
+        return self.stage(f"map/{name}", inputs, write)
 
     def _dates(self, name: str) -> tuple[date, date]:
         if self.project.dates is not None:
@@ -264,7 +265,7 @@ class Pipeline:
         labels = self.labels[name]
         return None if isinstance(labels, RasterLabels) else labels  # type: ignore[return-value]
 
-    def _stage(
+    def stage(
         self, name: str, inputs: Mapping[str, Any], build: Callable[[Path], None]
     ) -> StageResult:
         result = run_stage(self.project.out_folder, name, inputs, build)
@@ -285,7 +286,3 @@ def _build(root: str, plans: Any, shape: Shape2d, folder: Path, tick: Tick) -> N
 
 def _training_part(samples: Samples, fold: Fold) -> Samples:
     return Subset(samples, [int(index) for index in fold.train])
-
-
-def _jsonable(spec: Any) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(spec).items()}

@@ -59,7 +59,7 @@ class DatesFile(Settings):
     """Where the dates of a folder's scenes are written down."""
 
     file: str
-    """Path below the archive; `{place}` and other fields of the archive's pattern may stand in it."""
+    """Path below the archive, in which fields of the archive's pattern, as `{place}`, may stand."""
     pattern: str
     """Regular expression whose first group is the date as YYYYMMDD; fields may stand in it."""
 
@@ -218,7 +218,7 @@ class NetworkModel(Settings):
     """A small convolutional network, trained by gradient descent."""
 
     name: Literal["unet", "siamese-unet"]
-    width: int = Field(32, ge=4, le=256)
+    width: int = Field(16, ge=4, le=256)
     """Channels at full resolution; each level down has twice as many."""
     levels: int = Field(3, ge=1, le=5)
     steps: int = Field(300, ge=1)

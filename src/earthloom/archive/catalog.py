@@ -9,7 +9,7 @@ from typing import Any
 
 import pystac
 import shapely
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive.scene import Asset, Scene, in_order, parse_day
 from earthloom.errors import ArchiveError, choices
@@ -26,7 +26,7 @@ class StaticCatalog:
     def folder(self) -> Path:
         return self.path.parent
 
-    def search(self, sensor: Sensor, start: date, end: date, outline: Geometry) -> list[Scene]:
+    def search(self, sensor: Sensor, start: date, end: date, outline: BaseGeometry) -> list[Scene]:
         """See `SceneSource`. Items are taken from the collection that has the sensor's name.
 
         A collection whose items carry no time of interest (elevation) is not limited by dates.
@@ -61,7 +61,10 @@ class StaticCatalog:
 
 def _scene(item: pystac.Item, sensor: Sensor, folder: Path) -> Scene:
     when = item.properties.get("datetime") or item.properties["start_datetime"]
-    bounds = tuple(item.bbox) if item.bbox and len(item.bbox) == 4 else None
+    bounds = None
+    if item.bbox and len(item.bbox) == 4:
+        west, south, east, north = item.bbox
+        bounds = (west, south, east, north)
     bands = {}
     for band in sensor.bands:
         name = sensor.asset_of(band.name, item.assets)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive.scene import Asset, Scene, in_order
 from earthloom.errors import ArchiveError, choices
@@ -35,7 +35,7 @@ class FolderOfFiles:
         found = [s for s in self._scenes(sensor) if s.place == place and start <= s.day <= end]
         return in_order(found)
 
-    def search(self, sensor: Sensor, start: date, end: date, outline: Geometry) -> list[Scene]:
+    def search(self, sensor: Sensor, start: date, end: date, outline: BaseGeometry) -> list[Scene]:
         """See `SceneSource`; a folder does not say where its files lie, so all are listed and
         those that do not meet the outline show nothing of it."""
         return in_order([s for s in self._scenes(sensor) if start <= s.day <= end])

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.sensors import Sensor
 
@@ -44,7 +44,7 @@ class Scene:
 class SceneSource(Protocol):
     """An archive that can list its scenes."""
 
-    def search(self, sensor: Sensor, start: date, end: date, outline: Geometry) -> list[Scene]:
+    def search(self, sensor: Sensor, start: date, end: date, outline: BaseGeometry) -> list[Scene]:
         """Scenes of a sensor that meet a period (both days included) and an outline (EPSG:4326),
         in the order of their dates and ids."""
         ...

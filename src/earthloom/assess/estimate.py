@@ -64,9 +64,7 @@ def estimate(
         counts=counts,
         shares=shares,
         overall=_interval(float(np.trace(shares)), float(overall_error)),
-        users=tuple(
-            _interval(float(u), float(np.sqrt(v))) for u, v in zip(own, np.diag(variance))
-        ),
+        users=tuple(_interval(float(u), float(np.sqrt(v))) for u, v in zip(own, np.diag(variance))),
         producers=_producers(shares, weights, variance),
         area_ha=tuple(
             _interval(float(share) * total_ha, float(error) * total_ha, total_ha)
@@ -76,9 +74,7 @@ def estimate(
     )
 
 
-def _within_variance(
-    counts: NDArray[np.int64], drawn: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _within_variance(counts: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
     """(K, K) variance of the share of each reference class within each stratum."""
     share = counts / np.maximum(drawn, 1)[:, None]
     variance: NDArray[np.float64] = share * (1 - share) / np.maximum(drawn - 1, 1)[:, None]

@@ -104,9 +104,7 @@ def _strips(
         classes: NDArray[np.uint8] = source.read(1, window=window)
         free = np.ones(classes.shape, np.bool_)
         if keep_out is not None:
-            near = keep_out.iloc[
-                keep_out.sindex.query(shapely.box(*source.window_bounds(window)))
-            ]
+            near = keep_out.iloc[keep_out.sindex.query(shapely.box(*source.window_bounds(window)))]
             if len(near):
                 transform = source.window_transform(window)
                 free = geometry_mask(near, classes.shape, transform, all_touched=True)
@@ -148,10 +146,10 @@ def _pick(
             found += [(code, int(r) + first_row, int(c)) for r, c in zip(rows, cols)]
             passed[code] += len(here)
     found.sort(key=lambda point: (point[1], point[2]))
-    codes, rows, cols = (list(values) for values in zip(*found))
-    x, y = source.transform * (np.array(cols) + 0.5, np.array(rows) + 0.5)
+    table = np.array(found)
+    x, y = source.transform * (table[:, 2] + 0.5, table[:, 1] + 0.5)
     return gpd.GeoDataFrame(
-        {"map_code": codes, "row": rows, "col": cols},
+        {"map_code": table[:, 0], "row": table[:, 1], "col": table[:, 2]},
         geometry=gpd.points_from_xy(x, y),
         crs=source.crs,
     )

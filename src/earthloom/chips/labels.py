@@ -18,6 +18,7 @@ from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
 
 from earthloom.errors import LabelError, choices
+from earthloom.grid import crs_wkt
 from earthloom.project import Labels as LabelSettings
 from earthloom.project import LandClass
 from earthloom.sample import UNLABELLED
@@ -40,7 +41,7 @@ class VectorLabels:
 
     def to(self, box: GeoBox) -> "VectorLabels":
         """The same labels in the CRS of a grid."""
-        return VectorLabels(self.table.to_crs(box.crs.to_wkt()))
+        return VectorLabels(self.table.to_crs(crs_wkt(box)))
 
     def onto(self, box: GeoBox) -> NDArray[np.uint8]:
         """A point labels its pixel, a polygon the pixels whose centre it holds.
@@ -76,9 +77,9 @@ class RasterLabels:
                 rasterio.open(self.path) as source,
                 WarpedVRT(
                     source,
-                    src_crs=self.grid.crs.to_wkt() if self.grid else source.crs,
+                    src_crs=crs_wkt(self.grid) if self.grid else source.crs,
                     src_transform=self.grid.affine if self.grid else source.transform,
-                    crs=box.crs.to_wkt(),
+                    crs=crs_wkt(box),
                     transform=box.affine,
                     width=box.shape.x,
                     height=box.shape.y,
@@ -133,9 +134,7 @@ def _raster(
     return RasterLabels(path, codes, base)
 
 
-def read_label_table(
-    path: Path, column: str, classes: tuple[LandClass, ...]
-) -> gpd.GeoDataFrame:
+def read_label_table(path: Path, column: str, classes: tuple[LandClass, ...]) -> gpd.GeoDataFrame:
     """All layers of a vector file as one table of `geometry` and `code`."""
     try:
         layers = [

@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from earthloom.errors import DataError, LabelError, choices
+from earthloom.errors import ContractError, DataError, LabelError, choices
 from earthloom.fit.folds import block_of
+from earthloom.project import FoldsAssessment, Project, SeriesArchive
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sensors import Sensor
 
 _KEYS = ("X", "bands", "y", "lon", "lat", "dates")
 _PIXEL = Shape2d(1, 1)
+
+_BLOCK = 1.0
+"""Degrees: the side of the blocks that make groups where the assessment names none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,24 @@ class SeriesSamples:
         )
 
 
-def read_series(
+def read_series(file: Path, project: Project) -> SeriesSamples:
+    """Reads a project's table; its groups are the blocks that its assessment asks for."""
+    if not isinstance(project.archive, SeriesArchive):
+        raise DataError(f"the project's archive is '{project.archive.kind}', not a table of series")
+    sensor = project.archive.sensor
+    bands = [choice.bands for choice in project.sensors if choice.name == sensor]
+    if not bands:
+        raise ContractError(
+            f"the archive's sensor {sensor} is not among the project's sensors: "
+            f"{choices(choice.name for choice in project.sensors)}"
+        )
+    assess = project.assess
+    block = assess.block if isinstance(assess, FoldsAssessment) else _BLOCK
+    codes = {each.name: each.code for each in project.classes}
+    return read_table(file, project.sensor(sensor), bands[0], codes, block)
+
+
+def read_table(
     file: Path, sensor: Sensor, bands: Sequence[str], codes: Mapping[str, int], block: float
 ) -> SeriesSamples:
     """Reads a table; all of the sensor's bands that it has, in the sensor's order, or `bands`.
@@ -80,7 +101,7 @@ def read_series(
     chosen = _bands(file, sensor, bands, table["bands"].tolist())
     position = {name: at for at, name in enumerate(table["bands"].tolist())}
     pixels = table["X"][:, :, [position[name] for name in chosen]].astype(np.float32)
-    valid = np.isfinite(pixels).all(axis=-1)
+    valid: NDArray[np.bool_] = np.all(np.isfinite(pixels), axis=-1)
     pixels[~valid] = np.nan
     lon, lat = table["lon"].astype(np.float64), table["lat"].astype(np.float64)
     return SeriesSamples(

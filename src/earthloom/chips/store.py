@@ -90,7 +90,8 @@ class ChipWriter:
 
     def add(self, chip: Chip) -> None:
         """Writes the next chip, which must have a label and a place."""
-        assert chip.label is not None and chip.place is not None
+        assert chip.label is not None
+        assert chip.place is not None
         index = len(self._chips)
         for key in self._specs:
             layer = chip.layers[key]
@@ -106,7 +107,7 @@ class ChipWriter:
         for array in (*self._arrays.values(), self._label):
             array.flush()  # type: ignore[attr-defined]
         card = {
-            "layers": [vars(spec) for spec in self._specs.values()],
+            "layers": [spec.to_json() for spec in self._specs.values()],
             "shape": list(self._shape),
             "chips": self._chips,
         }
@@ -121,10 +122,7 @@ def open_chips(folder: Path) -> ChipStore:
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{folder} holds no chips; 'earthloom chips' makes them") from error
     shape = Shape2d(*card["shape"])
-    specs = [
-        LayerSpec(**{n: tuple(v) if isinstance(v, list) else v for n, v in layer.items()})
-        for layer in card["layers"]
-    ]
+    specs = [LayerSpec.from_json(layer) for layer in card["layers"]]
     chips = card["chips"]
     return ChipStore(
         folder=folder,

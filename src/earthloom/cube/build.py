@@ -96,9 +96,7 @@ def _read_step(
     return stack
 
 
-def _try_scene(
-    root: str, plan: LayerPlan, box: GeoBox, scene: Scene
-) -> NDArray[np.float32] | str:
+def _try_scene(root: str, plan: LayerPlan, box: GeoBox, scene: Scene) -> NDArray[np.float32] | str:
     """A scene's bands (C, H, W), NaN where not seen clearly; or why they do not load."""
     missing = [band for band in plan.spec.bands if band not in scene.bands]
     if missing:

@@ -19,14 +19,11 @@ def composite(
     is the mean of the middle two. The order of the observations does not matter.
     """
     _, bands, rows, cols = stack.shape
-    seen = ~np.isnan(stack).any(axis=1)
+    seen: NDArray[np.bool_] = ~np.isnan(stack).any(axis=1)
     count = seen.sum(axis=0)
     if not count.any():
         return np.full((bands, rows, cols), np.nan, np.float32), count.astype(np.uint8)
-    if method == "mean":
-        image = _mean(stack, seen, count)
-    else:
-        image = _median(stack, seen, count)
+    image = _mean(stack, seen, count) if method == "mean" else _median(stack, seen, count)
     return image, np.minimum(count, 255).astype(np.uint8)
 
 
@@ -42,6 +39,7 @@ def _mean(
 def _median(
     stack: NDArray[np.float32], seen: NDArray[np.bool_], count: NDArray[np.intp]
 ) -> NDArray[np.float32]:
+    middle: NDArray[np.float32]
     ordered = _sorted_in_time(np.where(seen[:, None], stack, np.float32(np.inf)))
     lower = np.maximum(count - 1, 0) // 2
     upper = np.minimum(count // 2, len(stack) - 1)

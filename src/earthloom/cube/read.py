@@ -13,6 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from earthloom.archive import Asset
 from earthloom.errors import DataError
+from earthloom.grid import crs_wkt
 from earthloom.sensors import Quality
 
 GDAL_OPTIONS = {
@@ -70,7 +71,7 @@ def _read(
             shrinks = _pixel_ratio(source, box) > 1.5
             with WarpedVRT(
                 source,
-                crs=box.crs.to_wkt(),
+                crs=crs_wkt(box),
                 transform=box.affine,
                 width=box.shape.x,
                 height=box.shape.y,
@@ -92,5 +93,7 @@ def _pixel_ratio(source: DatasetReader, box: GeoBox) -> float:
     if box.crs == source.crs:
         return float(abs(box.affine.a) / abs(source.transform.a))
     metres_per_unit = 111_320.0 if source.crs.is_geographic else 1.0
-    box_metres = abs(box.affine.a) * (111_320.0 if box.crs.geographic else 1.0)
+    box_metres = abs(box.affine.a) * (
+        111_320.0 if box.crs is not None and box.crs.geographic else 1.0
+    )
     return float(box_metres / (abs(source.transform.a) * metres_per_unit))

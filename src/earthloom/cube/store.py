@@ -1,7 +1,7 @@
 """The cube on disk: a Zarr v3 group a layer, and windows of it as layers of chips."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -13,9 +13,11 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from zarr.codecs import BloscCodec
 
 from earthloom.cube.plan import LayerPlan, Step
 from earthloom.errors import DataError
+from earthloom.grid import crs_wkt
 from earthloom.sample import Layer, LayerSpec, Shape2d, Window
 
 CHUNK = 240
@@ -34,9 +36,19 @@ class Cube:
     """Of the base grid."""
 
     @cached_property
-    def _groups(self) -> Mapping[str, zarr.Group]:
+    def _arrays(self) -> Mapping[tuple[str, str], zarr.Array[Any]]:
+        """By layer and name; kept open, since to look one up costs more than to read a window."""
         root = zarr.open_group(self.path, mode="r")
-        return {key: root[key] for key in self.specs}  # type: ignore[misc]
+        return {
+            (key, name): root[f"{key}/{name}"]  # type: ignore[misc]
+            for key in self.specs
+            for name in ("pixels", "valid", "count")
+        }
+
+    @cached_property
+    def _days(self) -> Mapping[str, NDArray[np.int32]]:
+        root = zarr.open_group(self.path, mode="r")
+        return {key: np.asarray(root[f"{key}/time"][:], np.int32) for key in self.specs}  # type: ignore[index]
 
     def window(self, window: Window) -> dict[str, Layer]:
         """All layers of a window of the base grid, which may reach over the edges: what lies
@@ -45,13 +57,36 @@ class Cube:
 
     def counts(self, key: str) -> NDArray[np.uint8]:
         """Clear observations of a layer: (T, H, W) on the layer's own grid."""
-        return np.asarray(self._groups[key]["count"][:])  # type: ignore[index]
+        return np.asarray(self._arrays[key, "count"][:])
+
+    def count_strips(self, key: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Clear observations of a layer strip by strip: the first row, and (T, rows, W)."""
+        counts = self._arrays[key, "count"]
+        for row in range(0, counts.shape[1], CHUNK):
+            yield row, np.asarray(counts[:, row : row + CHUNK])
+
+    def thumbnail(
+        self, key: str, step: int, bands: Sequence[str], most: int
+    ) -> NDArray[np.float32]:
+        """Bands (C, h, w) of a time step, at most `most` pixels wide and high: means of blocks of
+        what was seen, NaN where nothing was. Reads strip by strip."""
+        pixels = self._arrays[key, "pixels"]
+        rows, cols = pixels.shape[2:]
+        block = -(-max(rows, cols) // most)
+        chosen = [self.specs[key].bands.index(band) for band in bands]
+        strips, high = [], block * max(CHUNK // block, 1)
+        for row in range(0, rows, high):
+            strip = np.asarray(pixels[step, :, row : row + high])[chosen]
+            strips.append(_block_means(strip, block))
+        return np.concatenate(strips, axis=1)
 
     def tree(self) -> xr.DataTree:
         """The cube as xarray sees it, lazily, with band names and wavelengths as coordinates."""
         tree = xr.open_datatree(self.path, engine="zarr", chunks={}, consolidated=False)
         named = {
-            key: tree[key].to_dataset().assign_coords(
+            key: tree[key]
+            .to_dataset()
+            .assign_coords(
                 band=list(spec.bands),
                 step=("time", list(spec.dates)),
                 wavelength_nm=("band", [w or np.nan for w in spec.wavelengths_nm]),
@@ -61,18 +96,18 @@ class Cube:
         return xr.DataTree.from_dict({f"/{key}": dataset for key, dataset in named.items()})
 
     def _layer(self, key: str, window: Window) -> Layer:
-        spec, group = self.specs[key], self._groups[key]
+        spec = self.specs[key]
         times, bands = len(spec.dates), len(spec.bands)
         pixels = np.full((times, bands, *window.shape), np.nan, np.float32)
         valid = np.zeros((times, *window.shape), np.bool_)
-        rows, cols = group["valid"].shape[1:]  # type: ignore[union-attr]
+        rows, cols = self._arrays[key, "valid"].shape[1:]
         row_in, row_out = _overlap(window.row, window.shape.rows, rows)
         col_in, col_out = _overlap(window.col, window.shape.cols, cols)
         if row_in.stop > row_in.start and col_in.stop > col_in.start:
-            pixels[..., row_out, col_out] = group["pixels"][..., row_in, col_in]  # type: ignore[index]
-            valid[..., row_out, col_out] = group["valid"][..., row_in, col_in]  # type: ignore[index]
-        days = np.asarray(group["time"][:], dtype=np.int32)  # type: ignore[index]
-        return Layer(spec, pixels, valid, days)
+            pixels[..., row_out, col_out] = self._arrays[key, "pixels"][..., row_in, col_in]
+            # A pixel is valid where all its bands are there, and NaN in all of them elsewhere.
+            valid[:] = ~np.isnan(pixels[:, 0])
+        return Layer(spec, pixels, valid, self._days[key])
 
 
 class CubeWriter:
@@ -86,7 +121,7 @@ class CubeWriter:
         self._root.attrs.update(
             {
                 "Conventions": "CF-1.11",
-                "layers": [_spec_to_json(plan.spec) for plan in plans],
+                "layers": [plan.spec.to_json() for plan in plans],
                 "finest_shape": [finest.y, finest.x],
             }
         )
@@ -121,7 +156,7 @@ def open_cube(path: Path, shape: Shape2d) -> Cube:
     if not attributes.get("complete"):
         raise DataError(f"the cube {path} is not whole; run 'earthloom cube' again")
     listed: Any = attributes["layers"]
-    specs = [_spec_from_json(spec) for spec in listed]
+    specs = [LayerSpec.from_json(spec) for spec in listed]
     return Cube(path, {spec.key: spec for spec in specs}, shape)
 
 
@@ -131,7 +166,7 @@ def _create(root: zarr.Group, plan: LayerPlan) -> zarr.Group:
     group = root.create_group(spec.key)
     rows, cols, times = box.shape.y, box.shape.x, len(plan.steps)
     chunk = (min(CHUNK // spec.factor, rows), min(CHUNK // spec.factor, cols))
-    compressor = zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+    compressor = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
     bands = len(spec.bands)
     arrays: list[tuple[str, tuple[int, ...], tuple[int, ...], str, Any, tuple[str, ...]]] = [
         ("pixels", (times, bands, rows, cols), (1, bands, *chunk), "float32", np.nan, _PIXELS),
@@ -177,7 +212,7 @@ def _coordinates(group: zarr.Group, box: GeoBox, steps: Sequence[Step]) -> None:
         "spatial_ref",
         data=np.array(0, np.int32),
         dimension_names=(),
-        attributes={"crs_wkt": box.crs.to_wkt(), "GeoTransform": transform},
+        attributes={"crs_wkt": crs_wkt(box), "GeoTransform": transform},
     )
 
 
@@ -185,19 +220,19 @@ def _days(day: date) -> int:
     return (day - _EPOCH).days
 
 
+def _block_means(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:
+    """(C, H, W) to (C, h, w): means over blocks of pixels, NaN where a block has none."""
+    bands, rows, cols = image.shape
+    high, wide = -(-rows // block), -(-cols // block)
+    padded = np.full((bands, high * block, wide * block), np.nan, np.float32)
+    padded[:, :rows, :cols] = image
+    blocks = padded.reshape(bands, high, block, wide, block)
+    seen = (~np.isnan(blocks)).sum(axis=(2, 4))
+    sums: NDArray[np.float32] = np.nansum(blocks, axis=(2, 4), dtype=np.float32)
+    return np.where(seen > 0, sums / np.maximum(seen, 1), np.float32(np.nan))
+
+
 def _overlap(start: int, length: int, limit: int) -> tuple[slice, slice]:
     """Where a stretch lies in an axis of `limit` pixels, and where that lies in the stretch."""
     first, last = max(start, 0), min(start + length, limit)
     return slice(first, last), slice(first - start, last - start)
-
-
-def _spec_to_json(spec: LayerSpec) -> dict[str, Any]:
-    return vars(spec) | {
-        "bands": list(spec.bands),
-        "dates": list(spec.dates),
-        "wavelengths_nm": list(spec.wavelengths_nm),
-    }
-
-
-def _spec_from_json(value: Mapping[str, Any]) -> LayerSpec:
-    return LayerSpec(**{n: tuple(v) if isinstance(v, list) else v for n, v in value.items()})

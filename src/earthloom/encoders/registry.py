@@ -2,6 +2,10 @@
 
 from earthloom.encoders.base import Encoder
 from earthloom.encoders.time_features import TimeFeatures
+from earthloom.encoders.unet import UNet
 
-ENCODERS: dict[str, type[Encoder]] = {TimeFeatures.name: TimeFeatures}
+ENCODERS: dict[str, type[Encoder]] = {
+    TimeFeatures.name: TimeFeatures,
+    UNet.name: UNet,
+}
 """By `Encoder.name`."""

@@ -134,9 +134,7 @@ def _collect(
             tick(done, len(samples))
     named = {name: int(counts[code]) for code, name in zip(task.codes, task.names, strict=True)}
     _check(named, len(samples))
-    every = _Labelled(
-        torch.cat(features), torch.cat(classes), torch.cat(weights), groups, named
-    )
+    every = _Labelled(torch.cat(features), torch.cat(classes), torch.cat(weights), groups, named)
     return _thinned(every, seed)
 
 
@@ -198,9 +196,7 @@ def _cut_layer(layer: Layer, window: Window) -> Layer:
     at = window.coarser(layer.spec.factor)
     rows = slice(at.row, at.row + at.shape.rows)
     cols = slice(at.col, at.col + at.shape.cols)
-    return replace(
-        layer, pixels=layer.pixels[..., rows, cols], valid=layer.valid[..., rows, cols]
-    )
+    return replace(layer, pixels=layer.pixels[..., rows, cols], valid=layer.valid[..., rows, cols])
 
 
 def _chosen(

@@ -80,7 +80,7 @@ def save_model(model: Model, folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS)
     card = {
         "members": members,
-        "layers": [vars(layer) for layer in model.layers],
+        "layers": [layer.to_json() for layer in model.layers],
         "task": vars(model.task),
         "threshold": model.threshold,
         "record": model.record,
@@ -99,7 +99,7 @@ def load_model(folder: Path) -> Model:
             f"no model can be read from {folder}: {error}; a model is a folder with "
             f"{WEIGHTS} and {CARD}, as 'earthloom fit' writes it"
         ) from error
-    layers = tuple(LayerSpec(**_tupled(layer)) for layer in card["layers"])
+    layers = tuple(LayerSpec.from_json(layer) for layer in card["layers"])
     members = [_member(layers, made, tensors, n) for n, made in enumerate(card["members"])]
     task = _tupled(card["task"])
     colours = tuple(tuple(colour) for colour in task["colours"])

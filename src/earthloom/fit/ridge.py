@@ -133,7 +133,8 @@ def _solution(problem: _Problem, penalty: float) -> Tensor:
     """(D, K) weights that minimise the weighted squared error plus the penalty."""
     count = len(problem.rows)
     shrunk = problem.spectrum.sqrt() / (problem.spectrum + penalty) / count**0.5
-    return problem.basis @ (shrunk[:, None] * (problem.rows.T @ problem.target))
+    solution: Tensor = problem.basis @ (shrunk[:, None] * (problem.rows.T @ problem.target))
+    return solution
 
 
 def _held_out(problem: _Problem, penalty: float, folds: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def _held_out(problem: _Problem, penalty: float, folds: Tensor) -> Tensor:
     shrink = problem.spectrum / (problem.spectrum + penalty)
     fitted = problem.rows @ (shrink[:, None] * (problem.rows.T @ problem.target))
     scores = torch.empty_like(fitted)
-    for fold in folds.unique():
+    for fold in torch.unique(folds):
         inside = folds == fold
         rows = problem.rows[inside]
         own = torch.eye(len(rows), dtype=rows.dtype) - (rows * shrink) @ rows.T

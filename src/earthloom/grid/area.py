@@ -8,7 +8,7 @@ import geopandas as gpd
 import pyogrio
 import shapely
 from odc.geo.geobox import GeoBox
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.errors import DataError
 
@@ -19,11 +19,11 @@ class Area:
 
     name: str
     box: GeoBox
-    outline: Geometry | None
+    outline: BaseGeometry | None
     """In EPSG:4326; None where the whole grid is the area."""
 
 
-def read_outline(source: Path | tuple[float, float, float, float]) -> Geometry:
+def read_outline(source: Path | tuple[float, float, float, float]) -> BaseGeometry:
     """The outline, in EPSG:4326, of a vector file's polygons or of west, south, east, north."""
     if isinstance(source, tuple):
         return _from_bounds(source)
@@ -50,9 +50,9 @@ def read_outline(source: Path | tuple[float, float, float, float]) -> Geometry:
     return outline
 
 
-def _from_bounds(bounds: tuple[float, float, float, float]) -> Geometry:
+def _from_bounds(bounds: tuple[float, float, float, float]) -> BaseGeometry:
     west, south, east, north = bounds
-    on_earth = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south and north <= 90
+    on_earth = -180 <= west <= 180 and -180 <= east <= 180 and south >= -90 and north <= 90
     if not (on_earth and west < east and south < north):
         raise DataError(
             f"the area {bounds} is not west, south, east, north in degrees with west < east "

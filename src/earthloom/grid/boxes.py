@@ -6,30 +6,30 @@ from pyproj import CRS
 from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
 from pyproj.exceptions import CRSError
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.errors import DataError
 from earthloom.sample import Place, Shape2d, Window
 
 
-def base_grid(outline: Geometry, crs: str, resolution: float, multiple: int) -> GeoBox:
+def base_grid(outline: BaseGeometry, crs: str, resolution: float, multiple: int) -> GeoBox:
     """The grid over an outline (EPSG:4326), snapped outward to whole groups of pixels.
 
-    `crs` is a code, or `auto` for the UTM zone of the outline's middle. Each edge lies on a multiple
-    of `multiple` pixels, so that coarser layers fit in whole pixels.
+    `crs` is a code, or `auto` for the UTM zone of the outline's middle. Each edge lies on a
+    multiple of `multiple` pixels, so that coarser layers fit in whole pixels.
     """
     chosen = _utm_of(outline) if crs == "auto" else parse_crs(crs)
-    projected = OdcGeometry(outline, 4326).to_crs(chosen)
+    projected = OdcGeometry(outline, "EPSG:4326").to_crs(chosen)
     step = resolution * multiple
     coarse = GeoBox.from_geopolygon(projected, resolution=step, crs=chosen)
     return coarse.zoom_out(1 / multiple) if multiple > 1 else coarse
 
 
 def coarser(box: GeoBox, factor: int) -> GeoBox:
-    """The grid whose pixels are `factor` times as wide, from the same corner, covering all of it."""
+    """The grid of pixels `factor` times as wide, from the same corner, covering all of it."""
     if factor == 1:
         return box
-    rows, cols = (-(-size // factor) for size in (box.shape.y, box.shape.x))
+    rows, cols = -(-box.shape.y // factor), -(-box.shape.x // factor)
     return GeoBox((rows, cols), box.affine * box.affine.scale(factor), box.crs)
 
 
@@ -47,6 +47,17 @@ def place_of(box: GeoBox) -> Place:
     return Place(code, (a, b, c, d, e, f), Shape2d(box.shape.y, box.shape.x))
 
 
+def crs_wkt(box: GeoBox) -> str:
+    """The CRS of a grid as WKT; a grid of ours always has one."""
+    assert box.crs is not None
+    return box.crs.to_wkt()
+
+
+def project_outline(outline: BaseGeometry, box: GeoBox) -> BaseGeometry:
+    """An outline in EPSG:4326 in the CRS of a grid."""
+    return OdcGeometry(outline, "EPSG:4326").to_crs(crs_wkt(box)).geom
+
+
 def parse_crs(code: str) -> CRS:
     """A CRS from its code; DataError if there is none such."""
     try:
@@ -57,7 +68,7 @@ def parse_crs(code: str) -> CRS:
         ) from error
 
 
-def _utm_of(outline: Geometry) -> CRS:
+def _utm_of(outline: BaseGeometry) -> CRS:
     middle = outline.centroid
     found = query_utm_crs_info(
         datum_name="WGS 84", area_of_interest=AreaOfInterest(middle.x, middle.y, middle.x, middle.y)

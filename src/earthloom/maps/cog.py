@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 
+from earthloom.grid import crs_wkt
 from earthloom.tasks import PixelClasses
 
 PROBABILITY_SCALE = 1 / 250
@@ -33,7 +34,7 @@ class StripWriter:
             height=box.shape.y,
             count=len(bands),
             dtype="uint8",
-            crs=box.crs.to_wkt(),
+            crs=crs_wkt(box),
             transform=box.affine,
             nodata=nodata,
             tiled=True,
@@ -74,7 +75,9 @@ class StripWriter:
 
 def quantised(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Probabilities as whole 250ths; 255 where they are NaN."""
-    whole = np.rint(np.nan_to_num(probabilities) / PROBABILITY_SCALE).astype(np.uint8)
+    whole: NDArray[np.uint8] = np.rint(np.nan_to_num(probabilities) / PROBABILITY_SCALE).astype(
+        np.uint8
+    )
     whole[np.isnan(probabilities)] = PROBABILITY_NODATA
     return whole
 

@@ -9,7 +9,7 @@ from typing import Any
 import pystac
 import shapely
 from odc.geo.geobox import GeoBox
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 import earthloom
 from earthloom.grid import place_of
@@ -27,7 +27,7 @@ def write_item(
     path: Path,
     item_id: str,
     box: GeoBox,
-    outline: Geometry | None,
+    outline: BaseGeometry | None,
     dates: tuple[date, date],
     task: PixelClasses,
     provenance: Mapping[str, Any],
@@ -69,7 +69,7 @@ def write_item(
 
 def _map_asset(task: PixelClasses) -> pystac.Asset:
     classes = [
-        {"value": code, "name": _slug(name), "title": name, "color_hint": "%02X%02X%02X" % rgb}
+        {"value": code, "name": _slug(name), "title": name, "color_hint": bytes(rgb).hex()}
         for code, name, rgb in zip(task.codes, task.names, task.colours)
     ]
     nodata = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}

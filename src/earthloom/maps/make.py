@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import Geometry as OdcGeometry
 from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
 
 from earthloom.cube import Cube
 from earthloom.fit import Model
-from earthloom.grid import Area, window_box
+from earthloom.grid import Area, project_outline, window_box
 from earthloom.maps.cog import (
     CLASS_NODATA,
     PROBABILITY_NODATA,
@@ -64,7 +63,7 @@ def make_map(inputs: MapInputs, window: int, overlap: float, folder: Path, tick:
     classes.file.write_colormap(1, colour_table(task))
     shares = StripWriter(folder / PROBABILITY, area.box, task.names, PROBABILITY_NODATA)
     shares.file.scales = (PROBABILITY_SCALE,) * len(task.names)
-    outline = _projected(area)
+    outline = project_outline(area.outline, area.box) if area.outline else None
     tiling = tiling_for(model, window, overlap)
     strips = predict_strips(
         model, inputs.cube, tiling, lambda done, total: tick(done, total, area.name)
@@ -99,16 +98,8 @@ def read_summary(path: Path) -> dict[int, int]:
     return {int(code): int(totals[code]) for code in np.flatnonzero(totals)}
 
 
-def _projected(area: Area) -> shapely.Geometry | None:
-    if area.outline is None:
-        return None
-    projected = OdcGeometry(area.outline, 4326).to_crs(area.box.crs)
-    outline: shapely.Geometry = projected.geom
-    return outline
-
-
 def _outside(
-    outline: shapely.Geometry, box: GeoBox, row: int, shape: tuple[int, ...]
+    outline: BaseGeometry, box: GeoBox, row: int, shape: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """(rows, W): True where a strip's pixels have their centre outside the area."""
     strip = window_box(box, Window(row, 0, Shape2d(*shape)))

@@ -86,9 +86,7 @@ def _row_of_windows(
     batch = max(BATCH_PIXELS // tiling.size**2, 1)
     for first in range(0, len(cols), batch):
         some = cols[first : first + batch]
-        chips = [
-            Chip(f"{row}_{col}", shape, cube.window(Window(row, col, shape))) for col in some
-        ]
+        chips = [Chip(f"{row}_{col}", shape, cube.window(Window(row, col, shape))) for col in some]
         probabilities = model.probabilities(collate(chips)).to(torch.float32).cpu().numpy()
         yield from zip(some, probabilities)
 

@@ -35,9 +35,7 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         layers = {
-            key: LayerBatch(
-                layer.pixels.to(device), layer.valid.to(device), layer.days.to(device)
-            )
+            key: LayerBatch(layer.pixels.to(device), layer.valid.to(device), layer.days.to(device))
             for key, layer in self.layers.items()
         }
         return Batch(self.ids, layers, None if self.label is None else self.label.to(device))

@@ -1,7 +1,8 @@
 """The chip: pixels of one place, by layer, with everything that a model must know about them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,18 @@ class LayerSpec:
     def key(self) -> str:
         """The layer's name in cubes, stores and models: `sentinel-2-l2a_20m`."""
         return f"{self.sensor}_{self.gsd:g}m"
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as JSON values."""
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in asdict(self).items()}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "LayerSpec":
+        """A specification from what `to_json` made."""
+        fields: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
+        }
+        return LayerSpec(**fields)
 
     def check(self, given: "LayerSpec") -> None:
         """ContractError if `given` is not what this specification asks for."""

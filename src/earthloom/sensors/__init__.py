@@ -91,7 +91,7 @@ class Sensor:
         return self.by_name[name]
 
     def asset_of(self, band: str, assets: Mapping[str, object]) -> str | None:
-        """Which of an item's assets holds a band, under any provider's naming; None if none does."""
+        """Which of an item's assets holds a band, by any provider's naming; None if none does."""
         candidates = [band, *(names[band] for names in self.asset_names if band in names)]
         return next((name for name in candidates if name in assets), None)
 

@@ -56,7 +56,7 @@ class ForestHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         rows = features.movedim(1, -1).reshape(-1, self.channels)
-        shares = torch.cat([self._mean_shares(part) for part in rows.split(_ROWS)])
+        shares = torch.cat([self._mean_shares(part) for part in torch.split(rows, _ROWS)])
         batch, _, *size = features.shape
         logits = shares.clamp(min=_LEAST).log()
         return logits.reshape(batch, *size, self.classes).movedim(-1, 1)

@@ -64,6 +64,6 @@ def decide(
         index = (probabilities[1] >= threshold).astype(np.intp)
     else:
         index = np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=0)
-    chosen = np.asarray(codes, dtype=np.uint8)[index]
+    chosen: NDArray[np.uint8] = np.asarray(codes, dtype=np.uint8)[index]
     chosen[np.isnan(probabilities[0])] = UNLABELLED
     return chosen

@@ -20,7 +20,9 @@ NEVER = -30.0
 
 @final
 class RidgeHead(Head):
-    """Standardised features, random Fourier features of them (Rahimi and Recht 2007), one linear map.
+    """One linear map of standardised features and of random Fourier features of them.
+
+    Random Fourier features: Rahimi and Recht 2007.
 
     Its tensors come from `earthloom.fit.ridge.solve_ridge`.
     """
@@ -60,7 +62,7 @@ class RidgeHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         rows = features.movedim(1, -1).reshape(-1, self.channels)
-        scores = [self.expand(part) @ self.weights for part in rows.split(_ROWS)]
+        scores = [self.expand(part) @ self.weights for part in torch.split(rows, _ROWS)]
         logits = (torch.cat(scores) / self.temperature).masked_fill(self.absent, NEVER)
         batch, _, *size = features.shape
         return logits.reshape(batch, *size, self.classes).movedim(-1, 1)

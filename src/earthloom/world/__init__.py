@@ -18,9 +18,9 @@ Numpy alone is imported here. Modules import one way:
 from earthloom.world.classes import CLASSES, LandClass
 from earthloom.world.earth import World, WorldSpec, make_world
 from earthloom.world.events import Event
-from earthloom.world.noise import Extent, Shape
+from earthloom.world.noise import Extent, Shape, block_mean
 from earthloom.world.radar import POLARISATIONS
-from earthloom.world.sky import Sky, block_mean, observe
+from earthloom.world.sky import Sky, observe
 from earthloom.world.spectra import BANDS, WAVELENGTH
 from earthloom.world.sun import Sun
 

@@ -29,8 +29,11 @@ class CanopyTable:
 
     def leaves(self, chlorophyll: Doubles, water: Doubles, brown: Doubles) -> Floats:
         """(n, lai, 3 * band) for n kinds of leaves."""
-        corners = [_bracket(self.chlorophyll, chlorophyll), _bracket(self.water, water),
-                   _bracket(self.brown, brown)]
+        corners = [
+            _bracket(self.chlorophyll, chlorophyll),
+            _bracket(self.water, water),
+            _bracket(self.brown, brown),
+        ]
         out = np.zeros((chlorophyll.size, *self.values.shape[3:]), np.float32)
         for corner in range(8):
             up = [(corner >> axis) & 1 for axis in range(3)]
@@ -69,8 +72,10 @@ def _load() -> tuple[dict[str, Doubles], Floats]:
     """Axes by name, and values (zenith, chlorophyll, water, brown, lai, 3 * band)."""
     with files("earthloom.world").joinpath("data/canopy.npz").open("rb") as file:
         data = np.load(file, allow_pickle=False)
-        axes = {name: data[name].astype(np.float64)
-                for name in ("zenith", "lai", "chlorophyll", "water", "brown")}
+        axes = {
+            name: data[name].astype(np.float64)
+            for name in ("zenith", "lai", "chlorophyll", "water", "brown")
+        }
         table = data["table"]
     moved = np.moveaxis(table, 1, 4)
     return axes, np.ascontiguousarray(moved.reshape(*moved.shape[:5], -1), np.float32)

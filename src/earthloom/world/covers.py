@@ -21,14 +21,12 @@ class Calendar:
     day: Doubles
     """(rows,) day of the year."""
     states: Doubles
-    """(rows, 6): leaf area index, chlorophyll ug/cm2, leaf water cm, brown pigment, straw, flowers."""
+    """(rows, 6): leaf area, chlorophyll ug/cm2, leaf water cm, brown pigment, straw, flowers."""
 
     def at(self, day: Doubles) -> Doubles:
         """(..., 6) states at days that may lie outside the year; the year repeats."""
         wrapped = np.mod(np.asarray(day, np.float64) - 1, 365) + 1
-        columns = [
-            np.interp(wrapped, self.day, self.states[:, k], period=365) for k in range(6)
-        ]
+        columns = [np.interp(wrapped, self.day, self.states[:, k], period=365) for k in range(6)]
         return np.stack(columns, axis=-1)
 
 
@@ -60,6 +58,7 @@ class Cover:
     grain: float
     ground: tuple[str, str]
     brightness: float
+    mottle: float
     vegetated: tuple[float, float]
     shade: float
     radar: RadarResponse
@@ -109,10 +108,13 @@ def _cover(name: str, row: dict[str, Any]) -> Cover:
         grain=row["grain"],
         ground=tuple(row["ground"]),
         brightness=row["brightness"],
+        mottle=row["mottle"],
         vegetated=tuple(row["vegetated"]),
         shade=row["shade"],
         radar=RadarResponse(
-            tuple(radar["ground"]), tuple(radar["canopy"]), tuple(radar["closing"]),
+            tuple(radar["ground"]),
+            tuple(radar["canopy"]),
+            tuple(radar["closing"]),
             radar["moisture"],
         ),
         biomass=row["biomass"],

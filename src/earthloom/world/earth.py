@@ -7,11 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.world.biomass import biomass_palette
-from earthloom.world.classes import CLASSES, LandClass
+from earthloom.world.classes import CLASSES, CODES, LandClass
 from earthloom.world.covers import cover_codes
 from earthloom.world.events import Event, happen
 from earthloom.world.land import lay_out
-from earthloom.world.noise import Extent, Floats, Labels, Shape, borders, fractal, stream
+from earthloom.world.noise import (
+    Extent,
+    Floats,
+    Labels,
+    Shape,
+    borders,
+    broad,
+    fractal,
+    spread,
+    stream,
+)
 from earthloom.world.radar import backscatter_palette
 from earthloom.world.relief import Relief, shape_relief
 from earthloom.world.season import GROUND_LEVELS, LEVELS, VIGOUR_LEVELS, Pieces, draw_traits
@@ -20,6 +30,7 @@ from earthloom.world.spectra import BANDS
 from earthloom.world.sun import Sun, illumination, sun_at
 from earthloom.world.surface import Conditions, reflectance_palette
 
+_BUILT_UP = CODES["built-up"]
 _SPREAD = 0.11
 """Part of a pixel's signal that comes from each neighbour, in rows and in columns."""
 
@@ -90,8 +101,8 @@ class World:
         palette = reflectance_palette(self.traits, self.conditions(day))
         wanted = [BANDS.index(band) for band in bands]
         picked = palette.reshape(-1, len(BANDS))[:, wanted]
-        return spread(np.moveaxis(picked.take(self._place.ravel(), axis=0), 1, 0).reshape(
-            len(bands), *self._place.shape))
+        pixels = np.moveaxis(picked.take(self._place.ravel(), axis=0), 1, 0)
+        return spread(pixels.reshape(len(bands), *self._place.shape), _SPREAD)
 
     def backscatter(self, day: float) -> Floats:
         """Gamma nought (VV and VH, rows, cols) in linear power, without speckle."""
@@ -105,7 +116,7 @@ class World:
         return palette.take(self._place)
 
     def sky(self, day: float, cover: float | None = None) -> Sky:
-        """Clouds, shadows and haze at the optical overpass of a day; `cover` sets the clouds' part."""
+        """Clouds, shadows, haze at the optical overpass of a day; `cover` sets the clouds' part."""
         rng = stream(self.spec.seed, "sky", int(day))
         return make_sky(rng, self.extent, day, self.sun(day), cover)
 
@@ -151,42 +162,26 @@ def make_world(spec: WorldSpec = WorldSpec()) -> World:
 def _texture(
     seed: int, extent: Extent, pieces: Labels, code: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Texture level of each pixel: patches of soil and wetness, single crowns and roofs, headlands."""
+    """Texture level of each pixel: patches of soil, single crowns and roofs, headlands."""
     rng = stream(seed, "texture")
     grain_of_code = np.full(16, 0.3, np.float32)
     for value, part in _GRAIN_PART.items():
         grain_of_code[value] = part
     grain = grain_of_code[code]
-    smooth = 0.8 * fractal(rng, extent, 220.0, 3.4) + 0.6 * fractal(rng, extent, 900.0, 3.6)
+    smooth = 0.8 * fractal(rng, extent, 220.0, 3.4) + 0.6 * broad(rng, extent, 900.0, 3.8)
     fine = fractal(rng, extent, 22.0, 2.0)
     vigour = np.sqrt(1 - grain**2) * smooth + grain * fine
     crop = (code >= 6) & (code <= 9)
     vigour = vigour - 0.9 * (borders(pieces) & crop)
-    ground = 0.75 * fractal(rng, extent, 300.0, 3.0) + 0.65 * fractal(rng, extent, 20.0, 2.0)
-    return (_level(vigour, VIGOUR_LEVELS) * GROUND_LEVELS.size + _level(ground, GROUND_LEVELS)
-            ).astype(np.uint8)
+    soil = 0.75 * fractal(rng, extent, 300.0, 3.0)
+    ground = np.where(code == _BUILT_UP, 0, soil) + 0.7 * fractal(rng, extent, 18.0, 1.6)
+    return (
+        _level(vigour, VIGOUR_LEVELS) * GROUND_LEVELS.size + _level(ground, GROUND_LEVELS)
+    ).astype(np.uint8)
 
 
 def _level(score: Floats, levels: NDArray[np.float64]) -> NDArray[np.int64]:
     """Nearest of evenly spaced levels."""
     step = (levels[-1] - levels[0]) / (levels.size - 1)
-    return np.clip(np.rint((score - levels[0]) / step), 0, levels.size - 1).astype(np.int64)
-
-
-def spread(values: Floats) -> Floats:
-    """Mixes each pixel with its neighbours over the last two axes, as a sensor's optics do."""
-    side, middle = np.float32(_SPREAD), np.float32(1 - 2 * _SPREAD)
-    out = np.empty(values.shape, np.float32)
-    for place, band in enumerate(values):
-        down = middle * band
-        down[1:] += side * band[:-1]
-        down[:-1] += side * band[1:]
-        down[0] += side * band[0]
-        down[-1] += side * band[-1]
-        across = middle * down
-        across[:, 1:] += side * down[:, :-1]
-        across[:, :-1] += side * down[:, 1:]
-        across[:, 0] += side * down[:, 0]
-        across[:, -1] += side * down[:, -1]
-        out[place] = across
-    return out
+    nearest = np.rint((score - levels[0]) / step)
+    return np.asarray(np.clip(nearest, 0, levels.size - 1), dtype=np.int64)

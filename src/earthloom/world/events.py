@@ -24,8 +24,7 @@ from earthloom.world.season import NEVER, Pieces
 
 _FARMLAND = tuple(CODES[name] for name in ("grassland", "winter cereal", "maize", "rapeseed"))
 _WILD = tuple(
-    CODES[name]
-    for name in ("shrubland", "broadleaf forest", "needleleaf forest", "grassland")
+    CODES[name] for name in ("shrubland", "broadleaf forest", "needleleaf forest", "grassland")
 )
 
 
@@ -99,15 +98,20 @@ def happen(
 
 
 def _place(
-    kind: str, rng: np.random.Generator, extent: Extent, relief: Relief,
-    code: NDArray[np.uint8], labels: Labels, free: Mask, wanted: int,
+    kind: str,
+    rng: np.random.Generator,
+    extent: Extent,
+    relief: Relief,
+    code: NDArray[np.uint8],
+    labels: Labels,
+    free: Mask,
+    wanted: int,
 ) -> Mask:
     """Where an event of a kind happens, (rows, cols)."""
     if kind == "clear-cut":
         return _whole_pieces(rng, labels, (code == CODES["needleleaf forest"]) & free, wanted)
     if kind == "new-built-up":
-        edge = _near(code == CODES["built-up"], 90 / extent.resolution)
-        return _whole_pieces(rng, labels, np.isin(code, _FARMLAND) & free, wanted, edge)
+        return _outskirts(rng, extent, labels, code, np.isin(code, _FARMLAND) & free, wanted)
     if kind == "flood":
         return _flooded(rng, extent, relief, code, free, wanted)
     return _burnt(rng, extent, code, free, wanted)
@@ -117,24 +121,45 @@ def _near(mask: Mask, radius: float) -> NDArray[np.float32]:
     return blur(mask.astype(np.float32), radius)
 
 
-def _whole_pieces(
-    rng: np.random.Generator, labels: Labels, among: Mask, wanted: int,
-    liking: NDArray[np.float32] | None = None,
-) -> Mask:
-    """One piece of about `wanted` pixels, or part of a larger one, where `liking` is high."""
+def _whole_pieces(rng: np.random.Generator, labels: Labels, among: Mask, wanted: int) -> Mask:
+    """One piece of about `wanted` pixels, or part of a larger one."""
     count = int(labels.max()) + 1
     area = np.bincount(labels[among], minlength=count)
     if not area.any():
         return np.zeros(labels.shape, np.bool_)
     score = -np.abs(np.log(np.maximum(area, 1) / wanted)) - 1e6 * (area == 0)
-    score = score + rng.normal(0, 0.15, count)
-    if liking is not None:
-        mean = np.bincount(labels[among], liking[among], count) / np.maximum(area, 1)
-        score = score + 6 * mean
-    chosen = among & (labels == int(np.argmax(score)))
+    chosen = among & (labels == int(np.argmax(score + rng.normal(0, 0.15, count))))
     if chosen.sum() <= 1.4 * wanted:
         return chosen
     return highest(_around(rng, chosen), chosen, wanted)
+
+
+def _outskirts(
+    rng: np.random.Generator,
+    extent: Extent,
+    labels: Labels,
+    code: NDArray[np.uint8],
+    among: Mask,
+    wanted: int,
+) -> Mask:
+    """Whole fields side by side at the edge of a town, together about `wanted` pixels."""
+    town = _near(code == CODES["built-up"], 110 / extent.resolution)
+    town = town * _near(among, 60 / extent.resolution)
+    if not (among & (town > 0.02)).any():
+        return np.zeros(labels.shape, np.bool_)
+    near = highest(town + 0.02 * fractal(rng, extent, 1500.0), among, max(1, among.sum() // 50))
+    away = -_around(rng, near)
+    count = int(labels.max()) + 1
+    area = np.bincount(labels[among], minlength=count)
+    mean = np.bincount(labels[among], away[among], count) / np.maximum(area, 1)
+    order = np.argsort(np.where(area > 0, mean, np.inf), kind="stable")
+    covered = np.cumsum(area[order]) - area[order] / 2
+    chosen = np.zeros(count, np.bool_)
+    chosen[order[(covered < wanted) & (area[order] > 0)]] = True
+    found = among & chosen[labels]
+    if found.sum() <= 1.5 * wanted:
+        return found
+    return highest(-away, found, wanted)
 
 
 def _around(rng: np.random.Generator, mask: Mask) -> NDArray[np.float32]:
@@ -142,12 +167,16 @@ def _around(rng: np.random.Generator, mask: Mask) -> NDArray[np.float32]:
     rows, cols = np.nonzero(mask)
     pick = int(rng.integers(rows.size))
     y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    return (-np.hypot(y - rows[pick], x - cols[pick])).astype(np.float32)
+    return np.asarray(-np.hypot(y - rows[pick], x - cols[pick]), dtype=np.float32)
 
 
 def _flooded(
-    rng: np.random.Generator, extent: Extent, relief: Relief,
-    code: NDArray[np.uint8], free: Mask, wanted: int,
+    rng: np.random.Generator,
+    extent: Extent,
+    relief: Relief,
+    code: NDArray[np.uint8],
+    free: Mask,
+    wanted: int,
 ) -> Mask:
     """The lowest land along one reach of the river."""
     land = free & ~np.isin(code, (CODES["water"], CODES["built-up"]))
@@ -180,7 +209,7 @@ def _burnt(
 def _cut(
     labels: Labels, pieces: Pieces, mask: Mask, cover: str, day: int, end: int | None
 ) -> tuple[Labels, Pieces]:
-    """The changed land in pieces of its own, which inherit the traits of the pieces they come from."""
+    """The changed land in pieces of its own, with the traits of the pieces they come from."""
     split, old = compact(labels.astype(np.int64) * 2 + mask)
     parent, changed = old // 2, (old % 2).astype(np.bool_)
     later = np.where(changed, cover_index()[cover], pieces.later[parent]).astype(np.int32)

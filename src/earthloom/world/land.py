@@ -1,4 +1,4 @@
-"""The lie of the land: which cover every pixel has, in which piece of land it lies, and where people live."""
+"""The lie of the land: the cover of every pixel, and the piece of land in which it lies."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from earthloom.world.noise import (
     Mask,
     absorb_small,
     blur,
+    broad,
     cells,
     compact,
     fractal,
@@ -48,7 +49,7 @@ class Land:
     """What lies where before any event."""
 
     pieces: Labels
-    """(rows, cols) number of the piece of land: a field, a stand, a quarter of a town, a reach of water."""
+    """(rows, cols) number of the piece: a field, a stand, a quarter of a town, a reach of water."""
     cover: NDArray[np.int32]
     """(pieces,) place of each piece's cover in `covers()`."""
     roads: Mask
@@ -64,7 +65,7 @@ class _Canvas:
     piece: NDArray[np.int64]
 
     def open(self) -> Mask:
-        return self.code == 0
+        return np.asarray(self.code == 0)
 
     def paint(self, mask: Mask, name: str, pieces: Labels) -> None:
         """Gives the open part of `mask` a class, in pieces that are new."""
@@ -101,7 +102,7 @@ def _paint_water(seed: int, canvas: _Canvas, relief: Relief, towns: Towns, scale
     if wanted > 0:
         rng = stream(seed, "ponds")
         low = -0.35 * relief.above_river / (0.3 + scale)
-        basin = 1.7 * fractal(rng, extent, 420 * scale**0.5, 5.5) + 0.6 * fractal(rng, extent, 900)
+        basin = 1.7 * broad(rng, extent, 420 * scale**0.5, 5.5) + 0.6 * broad(rng, extent, 900)
         free = ~water & ~towns.mask & ~grow(towns.roads, 2)
         water |= smooth(highest(basin + np.maximum(low, -4), free, wanted), 3)
     reaches = cells(stream(seed, "reaches"), extent, 500.0)
@@ -117,14 +118,19 @@ def _paint_wild(seed: int, canvas: _Canvas, relief: Relief, towns: Towns, scale:
     stands = cells(rng, extent, 290.0, bend=0.3)
     size = canvas.code.size
     wet = -0.55 * relief.above_river / (0.3 + scale) - 0.0016 / scale * relief.river_distance
-    wet = wet + 0.9 * fractal(rng, extent, 700 * scale**0.5)
+    wet = wet + 0.9 * broad(rng, extent, 700 * scale**0.5)
     apart = ~grow(towns.mask, 2)
-    wetland = highest(_ragged(wet, patches, rng, extent), canvas.open() & apart,
-                      round(_PARTS["wetland"] * size))
+    wetland = highest(
+        _ragged(wet, patches, rng, extent), canvas.open() & apart, round(_PARTS["wetland"] * size)
+    )
     canvas.paint(smooth(wetland, 2), "wetland", patches.labels)
-    pits = 1.4 * fractal(rng, extent, 420 * scale**0.5, 4.6) + 0.5 * _per_cell(patches, rng)
-    pits = pits - 8.0 * np.maximum(0, 0.03 - relief.slope)
-    bare = highest(blur(pits, 1.5), canvas.open() & apart, round(_PARTS["bare ground"] * size))
+    pits = 1.2 * broad(rng, extent, 420 * scale**0.5, 4.6)
+    pits = np.asarray(pits - 8.0 * np.maximum(0, 0.03 - relief.slope), dtype=np.float32)
+    bare = highest(
+        _ragged(pits, patches, rng, extent),
+        canvas.open() & apart,
+        round(_PARTS["bare ground"] * size),
+    )
     canvas.paint(smooth(bare, 2), "bare ground", cells(rng, extent, 240.0).labels)
     _paint_brook_trees(canvas, relief, patches)
     _paint_forest(seed, canvas, relief, towns, stands, scale)
@@ -134,7 +140,7 @@ def _paint_wild(seed: int, canvas: _Canvas, relief: Relief, towns: Towns, scale:
 def _paint_brook_trees(canvas: _Canvas, relief: Relief, patches: Cells) -> None:
     """Alders along the smaller brooks, with gaps."""
     rng = stream(0, "brook trees", len(relief.courses))
-    lush = fractal(rng, canvas.extent, 350.0) > -0.5
+    lush = broad(rng, canvas.extent, 350.0) > -0.5
     for course in relief.courses[1:]:
         trees = along(course, canvas.extent, 34.0) & lush
         canvas.paint(trees, "broadleaf forest", patches.labels)
@@ -155,24 +161,25 @@ def _paint_forest(
     wanted = round(_PARTS["forest"] * canvas.code.size) - int((canvas.code == 3).sum())
     forest = highest(_ragged(score, stands, rng, extent), canvas.open(), wanted)
     forest = smooth(forest, 3) & canvas.open()
-    conifers = 0.9 * _per_cell(stands, rng) + fractal(rng, extent, 1500 * scale) * 0.8
+    conifers = 0.9 * _per_cell(stands, rng) + broad(rng, extent, 1500 * scale) * 0.8
     conifers = conifers + np.tanh(relief.above_river / 50)
     needle = _whole_cells(conifers, stands, forest, _NEEDLELEAF_PART)
     canvas.paint(forest & needle, "needleleaf forest", stands.labels)
     canvas.paint(forest, "broadleaf forest", stands.labels)
 
 
-def _paint_shrubs(
-    seed: int, canvas: _Canvas, relief: Relief, patches: Cells, apart: Mask
-) -> None:
+def _paint_shrubs(seed: int, canvas: _Canvas, relief: Relief, patches: Cells, apart: Mask) -> None:
     """Shrubs where forest meets open land, on steep and on poor ground."""
     rng = stream(seed, "shrubs")
     forest = ((canvas.code == 3) | (canvas.code == 4)).astype(np.float32)
     edge = blur(forest, 90.0 / canvas.extent.resolution)
     score = 2.2 * edge + 5.0 * np.minimum(relief.slope, 0.15)
-    score = score + 0.8 * fractal(rng, canvas.extent, 800.0)
-    shrubs = highest(_ragged(score, patches, rng, canvas.extent), canvas.open() & apart,
-                     round(_PARTS["shrubland"] * canvas.code.size))
+    score = score + 0.8 * broad(rng, canvas.extent, 800.0)
+    shrubs = highest(
+        _ragged(score, patches, rng, canvas.extent),
+        canvas.open() & apart,
+        round(_PARTS["shrubland"] * canvas.code.size),
+    )
     canvas.paint(smooth(shrubs, 2), "shrubland", patches.labels)
 
 
@@ -186,10 +193,12 @@ def _paint_farmland(seed: int, canvas: _Canvas, relief: Relief) -> None:
     area = np.bincount(fields[still], minlength=count)
     mean_slope = np.bincount(fields[still], relief.slope[still], count) / np.maximum(area, 1)
     mean_height = np.bincount(fields[still], relief.above_river[still], count) / np.maximum(area, 1)
-    wish = np.stack([
-        rng.normal(0, 0.8, count) + 9 * mean_slope - 0.12 * np.minimum(mean_height, 8) + 0.3,
-        *rng.normal(0, 1.0, (3, count)),
-    ])
+    wish = np.stack(
+        [
+            rng.normal(0, 0.8, count) + 9 * mean_slope - 0.12 * np.minimum(mean_height, 8) + 0.3,
+            *rng.normal(0, 1.0, (3, count)),
+        ]
+    )
     left = {name: part * still.sum() for name, part in _FARMLAND.items()}
     names = list(_FARMLAND)
     crop = np.zeros(count, np.int64)
@@ -210,12 +219,13 @@ def _ragged(score: Floats, patches: Cells, rng: np.random.Generator, extent: Ext
     mean = (total / np.maximum(area, 1)).astype(np.float32)
     mean = mean + 0.25 * float(score.std()) * rng.standard_normal(patches.count, dtype=np.float32)
     fine = 0.16 * float(score.std()) * fractal(rng, extent, 160.0, 4.0)
-    return (0.35 * score + 0.65 * mean[patches.labels] + fine).astype(np.float32)
+    return np.asarray(0.35 * score + 0.65 * mean[patches.labels] + fine, dtype=np.float32)
 
 
 def _per_cell(patches: Cells, rng: np.random.Generator) -> Floats:
     """Standard normal noise, one value a cell, (rows, cols)."""
-    return rng.standard_normal(patches.count, dtype=np.float32)[patches.labels]
+    drawn = rng.standard_normal(patches.count, dtype=np.float32)
+    return np.asarray(drawn[patches.labels], dtype=np.float32)
 
 
 def _whole_cells(score: Floats, patches: Cells, among: Mask, part: float) -> Mask:
@@ -244,7 +254,7 @@ def _majority(labels: Labels, code: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Most frequent class code of each label."""
     count = int(labels.max()) + 1
     votes = np.bincount(labels.ravel().astype(np.int64) * 16 + code.ravel(), minlength=count * 16)
-    return np.argmax(votes.reshape(count, 16), axis=1).astype(np.uint8)
+    return np.asarray(np.argmax(votes.reshape(count, 16), axis=1), dtype=np.uint8)
 
 
 def _covers_of_pieces(
@@ -260,8 +270,9 @@ def _covers_of_pieces(
         places, shares = covers_of(name)
         here = class_of == value
         bound = np.cumsum(shares)
-        cover[here] = np.asarray(places)[np.minimum(
-            np.searchsorted(bound, draw[here]), len(places) - 1)]
+        cover[here] = np.asarray(places)[
+            np.minimum(np.searchsorted(bound, draw[here]), len(places) - 1)
+        ]
     area = np.maximum(np.bincount(pieces.ravel(), minlength=count), 1)
     core = np.bincount(pieces.ravel(), towns.centrality.ravel(), count) / area
     built = class_of == CODES["built-up"]

@@ -46,7 +46,7 @@ class Extent:
         return min(self.height, self.width)
 
     def coordinates(self) -> tuple[Floats, Floats]:
-        """x eastward (1, cols) and y southward (rows, 1) of the pixel centres, m from the corner."""
+        """x eastward (1, cols) and y southward (rows, 1) of pixel centres, m from the corner."""
         x = (np.arange(self.shape.cols, dtype=np.float32) + 0.5) * np.float32(self.resolution)
         y = (np.arange(self.shape.rows, dtype=np.float32) + 0.5) * np.float32(self.resolution)
         return x[None, :], y[:, None]
@@ -91,7 +91,30 @@ def fractal(
     spectrum = (white[0] + 1j * white[1]) * amplitude
     noise = np.fft.irfft2(spectrum, s=(rows, cols))[: shape.rows, : shape.cols]
     noise = noise - noise.mean()
-    return (noise / max(float(noise.std()), 1e-12)).astype(np.float32)
+    return np.asarray(noise / max(float(noise.std()), 1e-12), dtype=np.float32)
+
+
+def broad(
+    rng: Random, extent: Extent, scale: float, slope: float = 4.2, stretch: Stretch | None = None
+) -> Floats:
+    """As `fractal`, for wide and smooth patterns: drawn coarsely and interpolated, so quick.
+
+    Not for elevations: its slopes would show the coarse raster.
+    """
+    factor = int(scale / extent.resolution / 16)
+    if factor < 2:
+        return fractal(rng, extent, scale, slope, stretch)
+    shape = Shape(-(-extent.shape.rows // factor) + 2, -(-extent.shape.cols // factor) + 2)
+    coarse = fractal(rng, Extent(shape, extent.resolution * factor), scale, slope, stretch)
+    for count in (extent.shape.rows, extent.shape.cols):
+        place = (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(factor)
+        low = place.astype(np.int64)
+        part = (place - low)[:, None]
+        # The second pass works on the turned raster, so that both run along rows.
+        coarse = (coarse[low] * (1 - part) + coarse[low + 1] * part).T
+    fine = np.ascontiguousarray(coarse, np.float32)
+    fine -= fine.mean()
+    return fine / np.float32(max(float(fine.std()), 1e-12))
 
 
 def _fast_length(least: int) -> int:
@@ -124,6 +147,40 @@ def blur(values: Floats, radius: float) -> Floats:
     return out.astype(np.float32)
 
 
+def spread(values: Floats, side: float) -> Floats:
+    """Mixes `side` of each neighbour into every pixel of (band, rows, cols)."""
+    part, middle = np.float32(side), np.float32(1 - 2 * side)
+    out = np.empty(values.shape, np.float32)
+    lent = np.empty(values.shape[1:], np.float32)
+    for place, band in enumerate(values):
+        down, across = band * middle, out[place]
+        np.multiply(band, part, out=lent)
+        down[1:] += lent[:-1]
+        down[:-1] += lent[1:]
+        down[0] += lent[0]
+        down[-1] += lent[-1]
+        np.multiply(down, part, out=lent)
+        np.multiply(down, middle, out=across)
+        across[:, 1:] += lent[:, :-1]
+        across[:, :-1] += lent[:, 1:]
+        across[:, 0] += lent[:, 0]
+        across[:, -1] += lent[:, -1]
+    return out
+
+
+def block_mean(values: Floats, factor: int) -> Floats:
+    """Means of blocks of factor x factor pixels over the last two axes.
+
+    Both must be multiples of `factor`.
+    """
+    total = values[..., ::factor, ::factor].astype(np.float32)
+    for row in range(factor):
+        for col in range(factor):
+            if row or col:
+                total += values[..., row::factor, col::factor]
+    return np.asarray(total / np.float32(factor * factor), dtype=np.float32)
+
+
 def _box(values: NDArray[np.float64], half: int, axis: int) -> NDArray[np.float64]:
     """Running mean over 2 * half + 1 pixels along one axis."""
     pad = [(0, 0), (0, 0)]
@@ -151,7 +208,7 @@ class Cells:
 
 
 def cells(rng: Random, extent: Extent, spacing: float, bend: float = 0.15) -> Cells:
-    """Voronoi cells of jittered seeds about `spacing` m apart, with borders bent by `bend` spacings."""
+    """Voronoi cells of jittered seeds `spacing` m apart, borders bent by `bend` spacings."""
     x, y = extent.coordinates()
     warp = np.float32(bend * spacing)
     px = (x + warp * fractal(rng, extent, spacing, 4.5)) / np.float32(spacing)
@@ -182,7 +239,7 @@ def cells(rng: Random, extent: Extent, spacing: float, bend: float = 0.15) -> Ce
 def compact(labels: NDArray[np.integer]) -> tuple[Labels, NDArray[np.int64]]:
     """Labels renumbered from 0 without gaps, and the old number of each new one."""
     flat = labels.ravel()
-    if flat.size and 0 <= int(flat.min()) and int(flat.max()) < 8 * flat.size:
+    if flat.size and int(flat.min()) >= 0 and int(flat.max()) < 8 * flat.size:
         present = np.bincount(flat) > 0
         new = np.cumsum(present, dtype=np.int64) - 1
         return new[labels].astype(np.int32), np.flatnonzero(present)
@@ -213,7 +270,7 @@ def _facing(axis: int, step: int) -> tuple[tuple[slice, slice], tuple[slice, sli
     return ((here, whole), (there, whole)) if axis == 0 else ((whole, here), (whole, there))
 
 
-def borders(labels: Labels) -> Mask:
+def borders(labels: NDArray[np.integer]) -> Mask:
     """(rows, cols) pixels whose southern or eastern neighbour has another label."""
     edge = np.zeros(labels.shape, np.bool_)
     edge[:-1] |= labels[:-1] != labels[1:]
@@ -251,7 +308,7 @@ def smooth(mask: Mask, radius: float) -> Mask:
 
 
 def hashed(*keys: NDArray[np.integer]) -> Floats:
-    """Uniform numbers in [0, 1) that depend on the integer keys alone (after Steele et al. 2014)."""
+    """Uniform numbers in [0, 1) that depend on the keys alone (after Steele et al. 2014)."""
     state = np.uint64(0x9E3779B97F4A7C15)
     mixed = np.zeros(np.broadcast_shapes(*(key.shape for key in keys)), np.uint64)
     for key in keys:

@@ -83,7 +83,7 @@ def shape_relief(seed: int, extent: Extent) -> Relief:
 def slope_of(elevation: Floats, resolution: float) -> Floats:
     """Rise over run, (rows, cols)."""
     south, east = np.gradient(elevation, resolution)
-    return np.hypot(south, east).astype(np.float32)
+    return np.asarray(np.hypot(south, east), dtype=np.float32)
 
 
 def _valley(rng: Random, extent: Extent, scale: float) -> tuple[_Valley, Course]:
@@ -132,7 +132,7 @@ def _hills(rng: Random, extent: Extent, distance: Floats, scale: float) -> Float
     ramp = ramp * ramp * (3 - 2 * ramp)
     height = ramp * (52 + 34 * broad + 15 * rolling) * scale**0.6
     plain = 1.2 + 0.0035 * distance + 0.45 * fractal(rng, extent, 260 * scale, 4.0)
-    return (np.maximum(height, 0) + np.maximum(plain, 0.3)).astype(np.float32)
+    return np.asarray(np.maximum(height, 0) + np.maximum(plain, 0.3), dtype=np.float32)
 
 
 def _brooks(elevation: Floats, extent: Extent, scale: float, land: Mask) -> tuple[Course, ...]:
@@ -155,8 +155,7 @@ def _brooks(elevation: Floats, extent: Extent, scale: float, land: Mask) -> tupl
     for path in paths:
         row, col = np.divmod(np.asarray(path), coarse.shape[1])
         x, y, bed = (
-            _smooth_line(line)
-            for line in (col * cell_size, row * cell_size, filled.ravel()[path])
+            _smooth_line(line) for line in (col * cell_size, row * cell_size, filled.ravel()[path])
         )
         area = float(catchment[path].max()) * cell_size**2 / 1e6
         bed = np.minimum.accumulate(bed)
@@ -174,8 +173,12 @@ def _drain(surface: Floats) -> tuple[Floats, NDArray[np.int64], list[int]]:
     rows, cols = surface.shape
     level = surface.astype(np.float64).ravel().tolist()
     towards = [-2] * (rows * cols)
-    edge = [r * cols + c for r in range(rows) for c in range(cols)
-            if r in (0, rows - 1) or c in (0, cols - 1)]
+    edge = [
+        r * cols + c
+        for r in range(rows)
+        for c in range(cols)
+        if r in (0, rows - 1) or c in (0, cols - 1)
+    ]
     for cell in edge:
         towards[cell] = -1
     queue = [(level[cell], cell) for cell in edge]
@@ -224,7 +227,7 @@ def _smooth_line(values: NDArray[np.floating]) -> Floats:
     smooth = np.convolve(padded, np.hanning(11)[1:-1] / np.hanning(11).sum(), mode="valid")
     smooth[0], smooth[-1] = values[0], values[-1]
     dense = np.arange(0, len(values) - 1 + 1e-9, 1 / 6)
-    return np.interp(dense, np.arange(len(values)), smooth).astype(np.float32)
+    return np.asarray(np.interp(dense, np.arange(len(values)), smooth), dtype=np.float32)
 
 
 def _carve(elevation: Floats, extent: Extent, courses: tuple[Course, ...]) -> Floats:

@@ -65,8 +65,17 @@ def draw_traits(rng: Random, cover: NDArray[np.int32]) -> Pieces:
     count = cover.size
     never = np.full(count, NEVER, np.int32)
     scores = np.clip(rng.standard_normal((4, count)), -2.5, 2.5)
-    return Pieces(cover, cover.copy(), never, never, scores[0], scores[1], scores[2],
-                  rng.uniform(0, 1, count), scores[3])
+    return Pieces(
+        cover,
+        cover.copy(),
+        never,
+        never,
+        scores[0],
+        scores[1],
+        scores[2],
+        rng.uniform(0, 1, count),
+        scores[3],
+    )
 
 
 @dataclass(frozen=True, eq=False)

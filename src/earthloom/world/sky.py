@@ -5,12 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earthloom.world.noise import Extent, Floats, Random, Shape, Stretch, blur, fractal
+from earthloom.world.noise import (
+    Extent,
+    Floats,
+    Random,
+    Shape,
+    Stretch,
+    block_mean,
+    broad,
+    fractal,
+    spread,
+)
 from earthloom.world.spectra import BANDS, WAVELENGTH
 from earthloom.world.sun import Sun
 
 _BACKSCATTERED = 0.11
-"""Two-stream reflectance of a cloud per unit of optical thickness when thin (Coakley & Chylek 1975)."""
+"""Reflectance of a thin cloud per unit of optical thickness (Coakley & Chylek 1975)."""
 
 # Reflectance of a cloud without end in each band: droplets, and ice, absorb in the short-wave
 # infrared. Approximate, after Nakajima & King (1990).
@@ -44,8 +54,14 @@ class Sky:
 
     def coarser(self, factor: int) -> "Sky":
         """The sky over pixels `factor` times as wide."""
-        return Sky(self.sun, block_mean(self.thickness, factor), block_mean(self.cirrus, factor),
-                   block_mean(self.sunlight, factor), block_mean(self.haze, factor), self.height)
+        return Sky(
+            self.sun,
+            block_mean(self.thickness, factor),
+            block_mean(self.cirrus, factor),
+            block_mean(self.sunlight, factor),
+            block_mean(self.haze, factor),
+            self.height,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,10 +98,15 @@ def make_sky(rng: Random, extent: Extent, day: float, sun: Sun, cover: float | N
         sun=sun,
         thickness=over,
         cirrus=_cirrus(rng, extent, cover),
-        sunlight=blur(np.exp(-np.minimum(0.45 * towards_sun / max(zenith, 0.2), 30)), 1.2),
+        sunlight=_soften(np.exp(-np.minimum(0.45 * towards_sun / max(zenith, 0.2), 30))),
         haze=_haze(rng, extent, warm),
         height=height,
     )
+
+
+def _soften(sunlight: Floats) -> Floats:
+    """The sun is a disc: the edges of shadows are some pixels wide."""
+    return np.asarray(spread(spread(sunlight[None], 0.3), 0.3)[0], dtype=np.float32)
 
 
 def _choose_regime(rng: Random, warm: float, cover: float) -> _Regime:
@@ -103,7 +124,7 @@ def _shift(height: float, sun: Sun, resolution: float) -> tuple[int, int]:
 def _cloud_field(rng: Random, canvas: Extent, regime: _Regime, cover: float) -> Floats:
     """Optical thickness (rows, cols) of clouds that cover about `cover` of the canvas."""
     shape = fractal(rng, canvas, regime.scale, regime.slope)
-    groups = fractal(rng, canvas, 4 * regime.scale, 4.0)
+    groups = broad(rng, canvas, 4 * regime.scale, 4.0)
     value = 0.85 * shape + 0.5 * groups
     threshold = np.quantile(value[::4, ::4], np.clip(1 - cover, 0, 1))
     if cover < 0.01:
@@ -111,7 +132,7 @@ def _cloud_field(rng: Random, canvas: Extent, regime: _Regime, cover: float) -> 
     above = np.maximum(value - np.float32(threshold), 0)
     # Edges are thin and ragged, the middle is thick.
     grain = np.float32(1) + np.float32(0.25) * fractal(rng, canvas, 250.0, 3.0)
-    thick = np.float32(regime.gain) * above**np.float32(1.25)
+    thick = np.float32(regime.gain) * above ** np.float32(1.25)
     return np.asarray(thick * np.maximum(grain, 0.2), dtype=np.float32)
 
 
@@ -130,14 +151,14 @@ def _cirrus(rng: Random, extent: Extent, cover: float) -> Floats:
     streaks = Stretch(float(rng.uniform(2.5, 6)), float(rng.uniform(0, np.pi)))
     if rng.uniform() > 0.22 + 0.3 * cover:
         return np.zeros((extent.shape.rows, extent.shape.cols), np.float32)
-    value = fractal(rng, extent, 2600.0, 3.4, streaks) + fractal(rng, extent, 12_000.0, 4.0)
+    value = fractal(rng, extent, 2600.0, 3.4, streaks) + broad(rng, extent, 12_000.0, 4.0)
     return np.asarray(np.float32(amount * 0.6) * np.maximum(value - 0.1, 0), dtype=np.float32)
 
 
 def _haze(rng: Random, extent: Extent, warm: float) -> Floats:
     """Aerosol that the correction has missed: little on most days, smooth over kilometres."""
     level = float(np.exp(rng.normal(np.log(0.045 + 0.03 * warm), 0.7)))
-    pattern = np.exp(0.4 * fractal(rng, extent, 7000.0, 4.2))
+    pattern = np.exp(0.4 * broad(rng, extent, 7000.0))
     return np.asarray(min(level, 0.45) * pattern, dtype=np.float32)
 
 
@@ -164,16 +185,6 @@ def observe(
         seen = _DROPLETS[k] * cloud + (1 - cloud) ** 2 * ground / (1 - cloud * ground)
         out[place] = _ICE[k] * ice + (1 - ice) ** 2 * seen / (1 - ice * seen)
     return out
-
-
-def block_mean(values: Floats, factor: int) -> Floats:
-    """Means of blocks of factor x factor pixels over the last two axes.
-
-    Both must be multiples of `factor`.
-    """
-    *lead, rows, cols = values.shape
-    blocks = values.reshape(*lead, rows // factor, factor, cols // factor, factor)
-    return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
 
 
 def weather(rng: Random) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Reflectance of the ground's materials in Sentinel-2's bands: soils, stone, roofs, plants' remains, water."""
+"""Reflectance of the ground's materials in Sentinel-2's bands: soils, stone, roofs, water."""
 
 import csv
 from functools import cache
@@ -14,6 +14,9 @@ BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 
 WAVELENGTH = np.array([492.4, 559.8, 664.6, 704.1, 740.5, 782.8, 832.8, 864.7, 1613.7, 2202.4])
 """Central wavelengths of Sentinel-2A, nm (ESA, S2 MSI spectral responses)."""
+
+WIDTH = np.array([66.0, 36.0, 31.0, 15.0, 15.0, 20.0, 106.0, 21.0, 91.0, 175.0])
+"""Full widths at half maximum, nm (as above)."""
 
 # Absorption of pure water, 1/m: Pope & Fry (1997) to 705 nm, Kou et al. (1993) beyond; rounded.
 _WATER_ABSORPTION = np.array([0.015, 0.062, 0.43, 0.70, 2.5, 2.4, 3.4, 4.6, 670.0, 2200.0])
@@ -43,16 +46,19 @@ def materials() -> dict[str, Doubles]:
 def water_reflectance(sediment: float, chlorophyll: float, dissolved: float) -> Doubles:
     """Reflectance (band,) of deep inland water, unit 1.
 
-    Irradiance reflectance 0.33 * bb / (a + bb) below the surface (Morel & Prieur 1977), taken through
-    the surface with 0.54, and 0.006 of sky glint. Specific absorption and scattering after Bukata
+    Irradiance reflectance 0.33 * bb / (a + bb) below the surface (Morel & Prieur 1977), taken
+    through the surface with 0.54, and 0.006 of sky glint. Specific absorption and scattering after Bukata
     et al. (1995), approximate. `sediment` in g/m3, `chlorophyll` in mg/m3, `dissolved` is the
     absorption of dissolved organic matter at 440 nm in 1/m.
     """
     absorption = (
         _WATER_ABSORPTION
         + dissolved * np.exp(-0.015 * (WAVELENGTH - 440))
-        + chlorophyll * (0.02 * np.exp(-(((WAVELENGTH - 460) / 60) ** 2))
-                         + 0.014 * np.exp(-(((WAVELENGTH - 672) / 14) ** 2)))
+        + chlorophyll
+        * (
+            0.02 * np.exp(-(((WAVELENGTH - 460) / 60) ** 2))
+            + 0.014 * np.exp(-(((WAVELENGTH - 672) / 14) ** 2))
+        )
         + sediment * 0.02 * np.exp(-0.011 * (WAVELENGTH - 440))
     )
     scattering = (

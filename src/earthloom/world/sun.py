@@ -27,8 +27,11 @@ def sun_at(day: float, hour: float, latitude: float) -> Sun:
     """The sun on a day of the year at a local solar hour (Spencer 1971), latitude in degrees."""
     turn = 2 * np.pi * (day - 1) / 365
     declination = (
-        0.006918 - 0.399912 * np.cos(turn) + 0.070257 * np.sin(turn)
-        - 0.006758 * np.cos(2 * turn) + 0.000907 * np.sin(2 * turn)
+        0.006918
+        - 0.399912 * np.cos(turn)
+        + 0.070257 * np.sin(turn)
+        - 0.006758 * np.cos(2 * turn)
+        + 0.000907 * np.sin(2 * turn)
     )
     angle = np.radians(15 * (hour - 12))
     phi = np.radians(latitude)
@@ -50,4 +53,4 @@ def illumination(elevation: Floats, resolution: float, sun: Sun) -> Floats:
     cosine = (-east * towards_east + south * towards_north + np.cos(zenith)) / np.sqrt(
         1 + south**2 + east**2
     )
-    return np.clip(cosine / np.cos(zenith), 0, 3).astype(np.float32)
+    return np.asarray(np.clip(cosine / np.cos(zenith), 0, 3), dtype=np.float32)

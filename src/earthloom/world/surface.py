@@ -57,9 +57,9 @@ def _ground(pieces: Pieces, growth: Growth, wetness: float) -> Floats:
     """Reflectance of the ground, (n, ground level, band)."""
     cover, index = growth.cover, growth.index
     first, second = (materials()[name] for name in cover.ground)
-    mix = np.clip(pieces.tone[index, None] + 0.10 * GROUND_LEVELS[None], 0, 1)[..., None]
+    mix = np.clip(pieces.tone[index, None] + cover.mottle * GROUND_LEVELS[None], 0, 1)[..., None]
     spectrum = (1 - mix) * first + mix * second
-    score = pieces.brightness[index, None] + 0.45 * GROUND_LEVELS[None]
+    score = pieces.brightness[index, None] + 4.5 * cover.mottle * GROUND_LEVELS[None]
     dry = 1 - _DARKENING * cover.radar.moisture * wetness
     spectrum = spectrum * np.exp(cover.brightness * score)[..., None] * dry
     straw = growth.state[:, _STRAW, None, None]
@@ -71,9 +71,7 @@ def _plants(table: CanopyTable, growth: Growth, ground: Floats) -> Floats:
     state = growth.state
     leaves = table.leaves(state[:, 1], state[:, 2], state[:, 3])
     # The same leaf area stands on a smaller part of the pixel where plants are sparse.
-    black, through, below = (
-        part[:, :, None] for part in table.canopies(leaves, growth.leaf_area)
-    )
+    black, through, below = (part[:, :, None] for part in table.canopies(leaves, growth.leaf_area))
     soil = ground[:, None]
     shown = black + through * soil / (1 - soil * below)
     flowers = state[:, _FLOWERS, None, None, None].astype(np.float32)

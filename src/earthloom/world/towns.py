@@ -62,12 +62,10 @@ def build_towns(rng: Random, extent: Extent, relief: Relief, part: float, scale:
 def _ribbon(roads: Mask, extent: Extent) -> Floats:
     """1 on roads, falling within some 80 m: houses line up along them."""
     soft = blur(roads.astype(np.float32), 50.0 / extent.resolution)
-    return np.minimum(soft / 0.15, 1.0).astype(np.float32)
+    return np.asarray(np.minimum(soft / 0.15, 1.0), dtype=np.float32)
 
 
-def _choose_sites(
-    rng: Random, extent: Extent, relief: Relief, part: float, scale: float
-) -> _Sites:
+def _choose_sites(rng: Random, extent: Extent, relief: Relief, part: float, scale: float) -> _Sites:
     """Even, dry places not too far from water, apart from each other; the first is the largest."""
     count = max(2, round(extent.width * extent.height / 7.5e6 / scale**1.3))
     step = max(1, round(120 * scale / extent.resolution))
@@ -91,7 +89,8 @@ def _choose_sites(
     size[0] = 2.6
     area = part * extent.width * extent.height * size**2 / (size**2).sum()
     return _Sites(
-        np.array([x for x, _ in chosen]), np.array([y for _, y in chosen]),
+        np.array([x for x, _ in chosen]),
+        np.array([y for _, y in chosen]),
         np.sqrt(area / np.pi) * 1.5,
     )
 
@@ -102,12 +101,16 @@ def _lay_roads(rng: Random, extent: Extent, sites: _Sites) -> Mask:
     for here in range(1, sites.x.size):
         away = np.hypot(sites.x[:here] - sites.x[here], sites.y[:here] - sites.y[here])
         for there in np.argsort(away)[: 1 + (here % 3 == 0)]:
-            roads |= _road(rng, extent, (sites.x[here], sites.y[here]),
-                           (sites.x[there], sites.y[there]))
+            roads |= _road(
+                rng, extent, (sites.x[here], sites.y[here]), (sites.x[there], sites.y[there])
+            )
     for turn in (rng.uniform(0, np.pi),):
         reach = 0.75 * np.hypot(extent.width, extent.height)
         for sign in (-1, 1):
-            end = (sites.x[0] + sign * reach * np.cos(turn), sites.y[0] + sign * reach * np.sin(turn))
+            end = (
+                sites.x[0] + sign * reach * np.cos(turn),
+                sites.y[0] + sign * reach * np.sin(turn),
+            )
             roads |= _road(rng, extent, (sites.x[0], sites.y[0]), end)
     return roads
 

@@ -1,0 +1,99 @@
+"""Scores by leaving out one group after the other, and the baselines beside them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earthloom.assess.change_vectors import change_by_vectors
+from earthloom.assess.scores import Scores, confusion_of
+from earthloom.chips.labels import Labels
+from earthloom.cube import Cube
+from earthloom.fit import Model
+from earthloom.grid import Area
+from earthloom.maps.predict import predict_strips, tiling_for
+from earthloom.sample import Samples, Shape2d, Window, chips_of, collate
+from earthloom.tasks import PixelClasses, decide
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores of one way of predicting, fold by fold."""
+
+    confusions: Mapping[str, NDArray[np.int64]]
+    """By fold: (K, K) counts, rows predicted, columns true."""
+
+    @property
+    def pooled(self) -> Scores:
+        """Of all folds together, every pixel counting the same."""
+        return Scores(np.sum(list(self.confusions.values()), axis=0))
+
+    def summary(self, task: PixelClasses, focus: str | None) -> dict[str, Any]:
+        """Pooled and per-fold figures as JSON values."""
+        pooled = self.pooled
+        figures: dict[str, Any] = {
+            "accuracy": pooled.accuracy,
+            "macro_f1": pooled.macro_f1,
+            "class_f1": dict(zip(task.names, _plain(pooled.f1))),
+            "confusion": pooled.confusion.tolist(),
+            "folds": {
+                name: {"accuracy": Scores(c).accuracy, "confusion": c.tolist()}
+                for name, c in self.confusions.items()
+            },
+        }
+        if focus is not None:
+            index = task.names.index(focus)
+            figures |= {"f1": float(pooled.f1[index]), "iou": float(pooled.iou[index])}
+            for name, counts in self.confusions.items():
+                figures["folds"][name]["f1"] = _plain(Scores(counts).f1)[index]
+        return figures
+
+
+def score_samples(model: Model, samples: Samples) -> NDArray[np.int64]:
+    """(K, K) counts over the labelled pixels of held-out chips."""
+    codes = model.task.codes
+    total = np.zeros((len(codes), len(codes)), np.int64)
+    chips = list(chips_of(samples))
+    for first in range(0, len(chips), 256):
+        batch = collate(chips[first : first + 256])
+        assert batch.label is not None
+        probabilities = model.probabilities(batch).to(torch.float32).numpy()
+        chosen = np.stack([decide(p, codes, model.threshold) for p in probabilities])
+        total += confusion_of(chosen, batch.label.numpy().astype(np.uint8), codes)
+    return total
+
+
+def score_area(model: Model, cube: Cube, area: Area, labels: Labels) -> NDArray[np.int64]:
+    """(K, K) counts over the labelled pixels of a held-out area, predicted wall to wall."""
+    codes = model.task.codes
+    total = np.zeros((len(codes), len(codes)), np.int64)
+    truth = labels.onto(area.box)
+    tiling = tiling_for(model, window=240, overlap=0.25)
+    for row, probabilities in predict_strips(model, cube, tiling, lambda done, total: None):
+        chosen = decide(probabilities, codes, model.threshold)
+        total += confusion_of(chosen, truth[row : row + len(chosen)], codes)
+    return total
+
+
+def score_change_vectors(
+    cube: Cube, area: Area, labels: Labels, task: PixelClasses
+) -> NDArray[np.int64]:
+    """(K, K) counts of change-vector analysis over an area, which needs no labels to predict."""
+    layers = cube.window(Window(0, 0, _padded(cube)))
+    rows, cols = cube.shape
+    changed = change_by_vectors(layers.values())[:rows, :cols]
+    chosen = np.where(changed, task.codes[1], task.codes[0]).astype(np.uint8)
+    return confusion_of(chosen, labels.onto(area.box), task.codes)
+
+
+def _padded(cube: Cube) -> Shape2d:
+    """The base grid's shape, grown to a whole number of pixels of every layer."""
+    multiple = int(np.lcm.reduce([spec.factor for spec in cube.specs.values()]))
+    return Shape2d(*(-(-size // multiple) * multiple for size in cube.shape))
+
+
+def _plain(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]

@@ -1,0 +1,158 @@
+"""The last stage of a project: its assessment and the report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earthloom.assess.area import (
+    ACCURACY,
+    SAMPLE,
+    accuracy_json,
+    estimate_from,
+    read_accuracy,
+    reference_codes,
+    truth_of,
+    write_accuracy,
+    write_sample,
+)
+from earthloom.assess.folds import FoldScores, score_area, score_change_vectors, score_samples
+from earthloom.assess.report import ReportInputs, write_report
+from earthloom.assess.sample import SampleDesign, draw_sample
+from earthloom.errors import LabelError, ProjectError, choices
+from earthloom.maps import MAP
+from earthloom.pipeline import Pipeline
+from earthloom.progress import bar
+from earthloom.project import FoldsAssessment, SampleAssessment, SeriesArchive
+from earthloom.sample import Subset
+from earthloom.stages import StageResult, file_digest
+
+REPORT = "report.html"
+
+
+def assess_project(pipeline: Pipeline) -> tuple[StageResult, dict[str, Any]]:
+    """Assesses a project's maps as its file says; returns the stage and its figures."""
+    assess = pipeline.project.assess
+    if isinstance(assess, SampleAssessment):
+        result = _by_sample(pipeline, assess)
+    else:
+        result = _by_folds(pipeline, assess)
+    return result, read_accuracy(result.folder / ACCURACY)
+
+
+def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
+    project = pipeline.project
+    (name,) = pipeline.areas
+    mapped = pipeline.map(name)
+    files = [project.path(path) for path in (settings.reference, settings.truth) if path]
+    for file in files:
+        if not file.exists():
+            raise LabelError(f"the reference {file} does not exist")
+    inputs = {
+        "map": mapped.digest,
+        "cube": pipeline.cubes[name][1].digest,
+        "assess": settings.as_inputs(),
+        "seed": project.seed,
+        "reference": [file_digest(file) for file in files],
+        "labels": file_digest(pipeline.label_path(name)),
+    }
+
+    def write(folder: Path) -> None:
+        figures = _sample_figures(pipeline, settings, mapped.folder / MAP, folder)
+        write_accuracy(folder / ACCURACY, figures)
+        write_report(
+            folder / REPORT,
+            ReportInputs(
+                project=project,
+                figures=figures,
+                map_folder=mapped.folder,
+                cube=pipeline.cubes[name][0],
+                area=pipeline.areas[name],
+                model_record=pipeline.model()[0].record,
+                scenes=pipeline.scenes[name],
+                failed=pipeline.failed,
+            ),
+        )
+
+    return pipeline.stage("assess", inputs, write)
+
+
+def _sample_figures(
+    pipeline: Pipeline, settings: SampleAssessment, map_path: Path, folder: Path
+) -> dict[str, Any]:
+    project, task = pipeline.project, pipeline.task
+    (name,) = pipeline.areas
+    labels = pipeline.training_labels(name)
+    design = SampleDesign(settings.points, settings.min_per_class, settings.apart_m, project.seed)
+    sample = draw_sample(map_path, task.codes, labels.table if labels else None, design)
+    if settings.reference is None:
+        write_sample(folder / SAMPLE, sample, None, task)
+        return {"classes": list(task.names), "points": len(sample.points)}
+    reference = reference_codes(project.path(settings.reference), sample.points, project.classes)
+    write_sample(folder / SAMPLE, sample, reference, task)
+    found = estimate_from(sample, reference, task)
+    truth = (
+        truth_of(map_path, project.path(settings.truth), task, sample.pixel_area_ha)
+        if settings.truth
+        else None
+    )
+    figures = accuracy_json(found, task, truth)
+    figures["points"] = len(sample.points)
+    figures["eligible_share"] = sum(sample.eligible_pixels.values()) / sum(
+        sample.stratum_pixels.values()
+    )
+    return figures
+
+
+def _by_folds(pipeline: Pipeline, settings: FoldsAssessment) -> StageResult:
+    names = pipeline.task.names
+    if settings.focus is not None and settings.focus not in names:
+        raise ProjectError(
+            f"assess.focus '{settings.focus}' is no class of the project; "
+            f"classes are: {choices(names)}"
+        )
+    digests = {fold: pipeline.model(fold)[1].digest for fold in pipeline.folds}
+    inputs = {
+        "samples": pipeline.samples[1],
+        "models": digests,
+        "assess": settings.as_inputs(),
+        "classes": list(names),
+    }
+
+    def write(folder: Path) -> None:
+        figures = {"classes": list(names)} | _fold_figures(pipeline, settings)
+        write_accuracy(folder / ACCURACY, figures)
+
+    return pipeline.stage("assess", inputs, write)
+
+
+def _fold_figures(pipeline: Pipeline, settings: FoldsAssessment) -> dict[str, Any]:
+    """Figures of the model and of each baseline, on the same folds."""
+    task, focus = pipeline.task, settings.focus
+    ways = ["model", *settings.baselines]
+    figures = {}
+    with bar("assess") as tick:
+        total = len(ways) * len(pipeline.folds)
+        for way_number, way in enumerate(ways):
+            confusions = {}
+            for number, fold in enumerate(pipeline.folds, start=1):
+                confusions[fold] = _confusion(pipeline, settings, way, fold)
+                tick(way_number * len(pipeline.folds) + number, total, f"{way} {fold}")
+            figures[way] = FoldScores(confusions).summary(task, focus)
+    return figures
+
+
+def _confusion(
+    pipeline: Pipeline, settings: FoldsAssessment, way: str, fold: str
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Counts of one way of predicting on one fold."""
+    by_area = settings.by == "place" and not isinstance(pipeline.project.archive, SeriesArchive)
+    if way == "change-vectors":
+        area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
+        return score_change_vectors(cube, area, pipeline.labels[fold], pipeline.task)
+    model, _ = pipeline.model(fold) if way == "model" else pipeline.forest(fold)
+    if by_area:
+        area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
+        return score_area(model, cube, area, pipeline.labels[fold])
+    held_out = [int(index) for index in pipeline.folds[fold].test]
+    return score_samples(model, Subset(pipeline.samples[0], held_out))

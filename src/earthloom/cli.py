@@ -1,0 +1,313 @@
+"""The command line: one verb a stage, and `run` for all of them."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+import earthloom
+from earthloom.errors import EarthloomError, Interrupted
+
+if TYPE_CHECKING:
+    from earthloom.project import Project
+
+# Everything heavy is imported inside the verbs: `--help` and tab completion answer at once.
+
+app = typer.Typer(
+    name="earthloom",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "From open satellite archives and a handful of labels to validated maps.\n\n"
+        "Start with `earthloom demo`: it simulates an archive, maps it and writes a report. Then "
+        "copy demo/project.yaml, name your own area and labels in it, and `earthloom run` it."
+    ),
+)
+
+ProjectFile = Annotated[
+    Path, typer.Argument(help="The project file.", show_default=True, metavar="PROJECT.YAML")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results, instead of the project's.")]
+
+Result = TypeVar("Result")
+
+FAILED_SCENES_EXIT = 3
+"""The maps are made, but scenes did not load; rsync says 23 for the like."""
+
+
+@app.command()
+def run(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Do everything: search, cube, chips, fit, map, assess. Done stages are not done again."""
+    _verb("run", project, out, quiet, as_json)
+
+
+@app.command()
+def simulate(
+    project: ProjectFile = Path("project.yaml"), quiet: Quiet = False, as_json: Json = False
+) -> None:
+    """Make the simulated archive that a project names."""
+    _verb("simulate", project, None, quiet, as_json)
+
+
+@app.command()
+def search(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """List the scenes that show the area in the period."""
+    _verb("search", project, out, quiet, as_json)
+
+
+@app.command()
+def cube(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make the cloud-masked cube: composites in physical units."""
+    _verb("cube", project, out, quiet, as_json)
+
+
+@app.command()
+def chips(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Cut the cube and its labels into chips."""
+    _verb("chips", project, out, quiet, as_json)
+
+
+@app.command()
+def fit(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the model to the labels."""
+    _verb("fit", project, out, quiet, as_json)
+
+
+@app.command(name="map")
+def map_(
+    project: ProjectFile = Path("project.yaml"),
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a saved model to map with, such as out/fit/all."),
+    ] = None,
+    area: Annotated[
+        str | None, typer.Option(help="Another area: a vector file, or 'west,south,east,north'.")
+    ] = None,
+    start: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day of another period.")
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of it.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="The catalog.json of another archive.")
+    ] = None,
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Map the area wall to wall; with --model, another area or year by a saved model.
+
+    Example: earthloom map project.yaml --model out/fit/all --area next.geojson
+    --start 2024-01-01 --end 2024-12-31 --out out-2024
+    """
+    changes: dict[str, Any] = {}
+    if area is not None:
+        changes["area"] = _area(area)
+    if start is not None or end is not None:
+        if start is None or end is None:
+            raise typer.BadParameter("--start and --end go together")
+        changes["dates"] = {"start": start.date(), "end": end.date()}
+    if archive is not None:
+        changes["archive"] = {"kind": "catalog", "path": str(archive.absolute())}
+    if changes and out is None:
+        raise typer.BadParameter("another area, period or archive needs a folder of its own: --out")
+    saved = None if model is None else {"model": model}
+    _verb("map", project, out, quiet, as_json, changes, saved)
+
+
+@app.command()
+def assess(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Assess the map: accuracies and areas with intervals, and the report."""
+    _verb("assess", project, out, quiet, as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    size_m: Annotated[int, typer.Option(min=1000, help="Side of the area in metres.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated world.")] = 0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Simulate an archive, map it, assess it: the whole way, in a few minutes."""
+    _ready(quiet)
+    from earthloom import verbs
+
+    _finish(_guarded(lambda: verbs.demo(folder, size_m, seed)), as_json, accept=False)
+
+
+@app.command()
+def serve(
+    project: ProjectFile = Path("project.yaml"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8765,
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show the maps in a browser, on this machine alone. Ctrl-C stops it."""
+    _ready(quiet)
+    from earthloom import verbs
+
+    _guarded(lambda: verbs.serve(_load(project, out, {}), port, print))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say which parts of this machine work, and what to do about those that do not."""
+    from earthloom import verbs
+
+    checks = _guarded(verbs.doctor)
+    if as_json:
+        print(json.dumps({"checks": checks}))
+    else:
+        for check in checks:
+            print(f"{check['state']:<5} {check['part']:<10} {check['found']}")
+            if check["advice"]:
+                print(f"{'':<16} -> {check['advice']}")
+    if any(check["state"] == "bad" for check in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one line and an exit code of its own."""
+    try:
+        app()
+    except EarthloomError as error:
+        print(f"earthloom: error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"earthloom {earthloom.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a verb."""
+
+
+def _verb(
+    name: str,
+    file: Path,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+    changes: dict[str, Any] | None = None,
+    arguments: dict[str, Any] | None = None,
+) -> None:
+    """Runs one verb on a project file and prints what it made."""
+    _ready(quiet)
+    project = _load(file, out, changes or {})
+    from earthloom import verbs
+
+    function = getattr(verbs, name)
+    summary = _guarded(lambda: function(project, **(arguments or {})))
+    _finish(summary, as_json, accept=project.failed_scenes == "accept")
+
+
+def _load(file: Path, out: Path | None, changes: dict[str, Any]) -> "Project":
+    from earthloom.project import load_project
+
+    if out is not None:
+        changes = changes | {"out": str(out.absolute())}
+    return load_project(file, **changes)
+
+
+def _area(text: str) -> str | tuple[float, ...]:
+    parts = text.split(",")
+    if len(parts) != 4:
+        return str(Path(text).absolute())
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not west,south,east,north in degrees") from None
+
+
+def _ready(quiet: bool) -> None:
+    from earthloom.progress import set_quiet
+
+    set_quiet(quiet)
+
+
+def _guarded(work: Callable[[], Result]) -> Result:
+    """Ctrl-C is an error with words of its own."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped; finished stages are kept, and the same command goes on from here"
+        ) from None
+
+
+def _finish(summary: dict[str, Any], as_json: bool, accept: bool) -> None:
+    """Prints a verb's summary; ends with 3 where scenes did not load, unless that is accepted."""
+    failed = summary.get("failed_scenes", {})
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        _print_human(summary)
+    for scene, reason in failed.items():
+        print(f"earthloom: warning: scene {scene} did not load: {reason}", file=sys.stderr)
+    if failed and not accept:
+        print(
+            f"earthloom: error: {len(failed)} scenes did not load; the result was made without "
+            "them. Repair them and run again, or set 'failed_scenes: accept' in the project file",
+            file=sys.stderr,
+        )
+        raise typer.Exit(FAILED_SCENES_EXIT)
+
+
+def _print_human(summary: dict[str, Any], indent: str = "") -> None:
+    for key, value in summary.items():
+        title = key.replace("_", " ")
+        if isinstance(value, dict) and value:
+            print(f"{indent}{title}")
+            _print_human(value, indent + "  ")
+        elif isinstance(value, float):
+            print(f"{indent}{title}: {value:.4g}")
+        elif value not in ({}, None):
+            print(f"{indent}{title}: {value}")

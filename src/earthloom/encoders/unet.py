@@ -1,0 +1,148 @@
+"""U-Nets over the layers of a chip: one for any number of dates, one for two dates and change."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from earthloom.encoders.base import (
+    Encoder,
+    Features,
+    Statistics,
+    mask_on_base_grid,
+    on_base_grid,
+)
+from earthloom.errors import ContractError
+from earthloom.sample import Batch, LayerSpec, Shape2d
+
+
+class _Block(nn.Sequential):
+    """Two 3 x 3 convolutions, each normalised over groups of channels, which no batch disturbs."""
+
+    def __init__(self, given: int, made: int) -> None:
+        groups = min(8, made)
+        super().__init__(
+            nn.Conv2d(given, made, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, made),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(made, made, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, made),
+            nn.ReLU(inplace=True),
+        )
+
+
+class UNetBody(nn.Module):
+    """The U-Net of Ronneberger et al. (2015): (B, C, H, W) to (B, width, H, W).
+
+    Any height and width: the image is padded to a multiple of 2 ** levels and cut again.
+    """
+
+    def __init__(self, channels: int, width: int, levels: int) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(levels + 1)]
+        self.levels = levels
+        self.stem = nn.Conv2d(channels, width, 1)
+        self.down = nn.ModuleList(
+            _Block(widths[max(level - 1, 0)], widths[level]) for level in range(levels + 1)
+        )
+        self.up = nn.ModuleList(
+            _Block(widths[level + 1] + widths[level], widths[level])
+            for level in reversed(range(levels))
+        )
+
+    @property
+    def radius(self) -> int:
+        """Pixels that a prediction depends on, each way: 2 a block at each level, both ways."""
+        return 4 * (2**self.levels - 1) + 2 * 2**self.levels
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        rows, cols = pixels.shape[-2:]
+        multiple = 2**self.levels
+        pixels = F.pad(pixels, (0, -cols % multiple, 0, -rows % multiple), mode="replicate")
+        state = self.stem(pixels)
+        kept = []
+        for level, block in enumerate(self.down):
+            state = block(state)
+            if level < self.levels:
+                kept.append(state)
+                state = F.max_pool2d(state, 2)
+        for block, beside in zip(self.up, reversed(kept), strict=True):
+            state = F.interpolate(state, scale_factor=2, mode="nearest")
+            state = block(torch.cat([state, beside], dim=1))
+        cut: Tensor = state[..., :rows, :cols]
+        return cut
+
+
+class UNet(Encoder):
+    """All dates and bands of all layers side by side, under a U-Net."""
+
+    name = "unet"
+
+    def __init__(
+        self,
+        layers: tuple[LayerSpec, ...],
+        statistics: Mapping[str, Statistics],
+        width: int,
+        levels: int,
+    ) -> None:
+        super().__init__(layers, statistics)
+        self.width, self.levels = width, levels
+        # A mask channel a date tells a missing observation from an average one.
+        given = sum(len(layer.dates) * (len(layer.bands) + 1) for layer in layers)
+        self.body = UNetBody(given, width, levels)
+
+    @property
+    def radius(self) -> int:
+        return self.body.radius
+
+    @property
+    def channels(self) -> int:
+        return self.width
+
+    def config(self) -> dict[str, Any]:
+        return {"width": self.width, "levels": self.levels}
+
+    def forward(self, batch: Batch) -> Features:
+        shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
+        planes = []
+        for pixels, valid in _planes(self, batch, shape):
+            joined = torch.cat([pixels, valid[:, :, None].to(pixels.dtype)], dim=2)
+            planes.append(joined.flatten(1, 2))
+        return Features(self.body(torch.cat(planes, dim=1)), seen)
+
+
+def _planes(encoder: Encoder, batch: Batch, shape: Shape2d) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each layer on the base grid: normalised (B, T, C, H, W), and its mask (B, T, H, W)."""
+    for spec in encoder.layers:
+        layer = batch.layers[spec.key]
+        pixels = on_base_grid(encoder.normalised(spec, layer), shape)
+        yield pixels, mask_on_base_grid(layer.valid, shape)
+
+
+def base_shape(layers: tuple[LayerSpec, ...], batch: Batch) -> Shape2d:
+    """Rows and columns of the base grid under a batch."""
+    rows, cols = batch.layers[layers[0].key].pixels.shape[-2:]
+    return Shape2d(rows * layers[0].factor, cols * layers[0].factor)
+
+
+def seen_in(layers: tuple[LayerSpec, ...], batch: Batch) -> Tensor:
+    """(B, H, W) bool: where any layer that changes in time was seen on any date.
+
+    Elevation is known everywhere, and says nothing about what was seen.
+    """
+    shape = base_shape(layers, batch)
+    moving = [layer for layer in layers if layer.dates != ("static",)] or list(layers)
+    masks = [mask_on_base_grid(batch.layers[s.key].valid.any(dim=1), shape) for s in moving]
+    return torch.stack(masks).any(dim=0)
+
+
+def require_two_dates(layers: tuple[LayerSpec, ...]) -> None:
+    """ContractError unless every layer has two dates."""
+    for layer in layers:
+        if len(layer.dates) != 2:
+            raise ContractError(
+                f"a change model compares two dates; layer {layer.key} has {len(layer.dates)}: "
+                "choose two dates, or the model 'unet'"
+            )

@@ -1,0 +1,184 @@
+"""The verbs of the command line as functions: each takes a project and says what it made.
+
+A verb does what the verbs before it need, and only what is missing or stale. Each returns a
+mapping of JSON values: paths of results, and their main figures.
+"""
+
+import platform
+import resource
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import earthloom
+from earthloom.assessment import REPORT, assess_project
+from earthloom.maps import MAP, PROBABILITY
+from earthloom.maps.make import ITEM
+from earthloom.pipeline import Pipeline
+from earthloom.project import FoldsAssessment, Project, SeriesArchive
+from earthloom.stages import canonical_json, write_atomic
+
+Summary = dict[str, Any]
+
+RUN_RECORD = "run.json"
+
+
+def simulate(project: Project) -> Summary:
+    """Makes the simulated archive of a project."""
+    pipeline = Pipeline(project)
+    _ = pipeline.archive
+    return {"catalog": str(Path(pipeline.root) / "catalog.json")}
+
+
+def search(project: Project) -> Summary:
+    """Lists the scenes that show the project's area in its period."""
+    pipeline = Pipeline(project)
+    counts: dict[str, dict[str, int]] = {}
+    for name, scenes in pipeline.scenes.items():
+        sensors = [scene.sensor for scene in scenes]
+        counts[name] = {sensor: sensors.count(sensor) for sensor in sorted(set(sensors))}
+    return {"scenes": counts, "list": str(project.out_folder / "search" / "scenes.json")}
+
+
+def cube(project: Project) -> Summary:
+    """Makes the analysis-ready cube of each area."""
+    pipeline = Pipeline(project)
+    made = {name: str(result.folder / "cube.zarr") for name, (_, result) in pipeline.cubes.items()}
+    return {"cubes": made, "failed_scenes": pipeline.failed}
+
+
+def chips(project: Project) -> Summary:
+    """Cuts cubes and labels into chips."""
+    pipeline = Pipeline(project)
+    samples, _ = pipeline.samples
+    return {"chips": len(samples), "failed_scenes": pipeline.failed}
+
+
+def fit(project: Project) -> Summary:
+    """Fits the project's model to all its labels."""
+    pipeline = Pipeline(project)
+    _, result = pipeline.model()
+    return {"model": str(result.folder), "failed_scenes": pipeline.failed}
+
+
+def map(project: Project, model: Path | None = None) -> Summary:
+    """Maps each area, with a saved model if one is given."""
+    pipeline = Pipeline(project, model_folder=model)
+    return {"maps": _maps(pipeline), "failed_scenes": pipeline.failed}
+
+
+def assess(project: Project) -> Summary:
+    """Assesses the project's maps, or its model by folds, and writes the report."""
+    pipeline = Pipeline(project)
+    result, figures = assess_project(pipeline)
+    return _assessed(pipeline, result.folder, figures) | {"failed_scenes": pipeline.failed}
+
+
+def run(project: Project) -> Summary:
+    """Does everything: from the archive to the maps, the assessment and the report."""
+    began, clock = datetime.now(UTC), time.monotonic()
+    pipeline = Pipeline(project)
+    summary: Summary = {}
+    if not isinstance(project.archive, SeriesArchive):
+        summary["maps"] = _maps(pipeline)
+    result, figures = assess_project(pipeline)
+    summary |= _assessed(pipeline, result.folder, figures)
+    summary |= {"failed_scenes": pipeline.failed} | _resources(clock)
+    _record(pipeline, began, summary)
+    return summary
+
+
+def demo(folder: Path, size_m: int = 10_000, seed: int = 0) -> Summary:
+    """Writes the demonstration project into a folder and runs it."""
+    from earthloom.demo import write_demo
+    from earthloom.project import load_project
+
+    return run(load_project(write_demo(folder, size_m, seed)))
+
+
+def serve(project: Project, port: int, ready: Callable[[str], None]) -> None:
+    """Serves a project's maps as a web page on this machine, until it is stopped."""
+    from earthloom.serve import serve_maps
+
+    serve_maps(project, port, ready)
+
+
+def doctor() -> list[dict[str, str]]:
+    """Which of the machine's parts work, and what to do about those that do not."""
+    from earthloom.doctor import examine
+
+    return examine()
+
+
+def _maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
+    maps = {}
+    for name in pipeline.areas:
+        folder = pipeline.map(name).folder
+        maps[name] = {
+            "map": str(folder / MAP),
+            "probability": str(folder / PROBABILITY),
+            "item": str(folder / ITEM),
+        }
+    return maps
+
+
+def _assessed(pipeline: Pipeline, folder: Path, figures: dict[str, Any]) -> Summary:
+    """The main figures of an assessment."""
+    report = {"report": str(folder / REPORT)}
+    assess = pipeline.project.assess
+    if isinstance(assess, FoldsAssessment):
+        return report | _fold_figures(figures, assess)
+    if "overall_accuracy" not in figures:
+        return report | {"sample_to_label": str(folder / "sample.gpkg")}
+    summary: Summary = report | {"overall_accuracy": figures["overall_accuracy"]}
+    if "truth" in figures:
+        truth = figures["truth"]
+        summary["true_overall_accuracy"] = truth["overall_accuracy"]
+        summary["true_areas_within_intervals"] = all(truth["area_within_interval"].values())
+    return summary
+
+
+def _fold_figures(figures: dict[str, Any], assess: FoldsAssessment) -> Summary:
+    model = figures["model"]
+    summary: Summary = {"accuracy": model["accuracy"], "macro_f1": model["macro_f1"]}
+    names = {"change-vectors": "baseline", "forest": "forest"}
+    for way in assess.baselines:
+        summary[f"{names[way]}_accuracy"] = figures[way]["accuracy"]
+        summary[f"{names[way]}_macro_f1"] = figures[way]["macro_f1"]
+    if assess.focus is not None:
+        summary |= {"f1": model["f1"], "iou": model["iou"]}
+        summary |= {f"{names[way]}_f1": figures[way]["f1"] for way in assess.baselines}
+    return summary
+
+
+def _resources(clock: float) -> Summary:
+    """Wall-clock seconds since `clock`, and the largest resident set of any of our processes."""
+    kib = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return {
+        "seconds": round(time.monotonic() - clock, 1),
+        "peak_rss_gb": round(kib * 1024 / 1e9, 3),
+    }
+
+
+def _record(pipeline: Pipeline, began: datetime, summary: Summary) -> None:
+    """Writes `run.json`: the only file that knows of time and host."""
+    record = {
+        "began": began.isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "earthloom": earthloom.__version__,
+        "stages": {
+            result.folder.relative_to(pipeline.project.out_folder).as_posix(): (
+                "built" if result.fresh else "unchanged"
+            )
+            for result in pipeline.finished
+        },
+        "summary": summary,
+    }
+    write_atomic(pipeline.project.out_folder / RUN_RECORD, canonical_json(record))
