@@ -17,9 +17,10 @@ from earthloom.areas import areas_of, scenes_of
 from earthloom.chips.labels import Labels, RasterLabels, VectorLabels, read_labels
 from earthloom.chips.make import Labelled, make_chips
 from earthloom.chips.series import read_series
-from earthloom.chips.store import open_chips
+from earthloom.chips.store import moments_from_json, moments_to_json, open_chips
 from earthloom.cube import Cube, build_cube, open_cube, plan_layers
 from earthloom.cube.build import failed_scenes
+from earthloom.cube.moments import moments_of
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
@@ -28,7 +29,7 @@ from earthloom.grid import Area, crs_wkt
 from earthloom.maps import MapInputs, make_map
 from earthloom.progress import Tick, bar, say
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
-from earthloom.sample import Samples, Shape2d, Subset
+from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
 from earthloom.tasks import PixelClasses
 
@@ -108,6 +109,21 @@ class Pipeline:
         self.failed |= failed_scenes(result.folder)
         return open_cube(result.folder / "cube.zarr", shape), result
 
+    def moments(self, name: str) -> tuple[Moments | None, str]:
+        """The moments of an area, and a digest of them, where the model compares with them."""
+        needed = self.model_folder is not None or self.project.model.name == "boosted-change"
+        if not needed:
+            return None, ""
+        cube, cube_stage = self.cubes[name]
+
+        def write(folder: Path) -> None:
+            text = canonical_json(moments_to_json(moments_of(cube)))
+            (folder / "moments.json").write_text(text, encoding="utf-8")
+
+        result = self.stage(f"moments/{name}", {"cube": cube_stage.digest}, write)
+        text = (result.folder / "moments.json").read_text(encoding="utf-8")
+        return moments_from_json(json.loads(text)), result.digest
+
     # -- chips -----------------------------------------------------------------------------------
 
     @cached_property
@@ -141,7 +157,7 @@ class Pipeline:
         assess = self.project.assess
         by_place = isinstance(assess, FoldsAssessment) and assess.by == "place"
         labelled = [
-            Labelled(self.areas[name], self.cubes[name][0], labels)
+            Labelled(self.areas[name], self.cubes[name][0], labels, self.moments(name)[0])
             for name, labels in self.labels.items()
         ]
         inputs = {
@@ -240,6 +256,7 @@ class Pipeline:
             area=self.areas[name],
             cube=cube,
             model=model,
+            moments=self.moments(name)[0] if model.needs_moments else None,
             dates=self._dates(name),
             scenes=[s.id for s in self.scenes[name] if s.id not in self.failed],
             provenance={"project": self.project.name, "seed": self.project.seed, "inputs": inputs},

@@ -214,10 +214,20 @@ class ForestModel(Settings):
     trees: int = Field(300, ge=1, le=5000)
 
 
+class BoostedChangeModel(Settings):
+    """Boosted trees on what changed between two dates, compared with how the whole place changed."""
+
+    name: Literal["boosted-change"]
+    trees: int = Field(150, ge=1, le=5000)
+    learning_rate: float = Field(0.08, gt=0, le=1)
+    cells: int = Field(2000, ge=10)
+    """Cells of each change class taken from a place, and four times as many of the first class."""
+
+
 class NetworkModel(Settings):
     """A small convolutional network, trained by gradient descent."""
 
-    name: Literal["unet", "siamese-unet"]
+    name: Literal["unet"]
     width: int = Field(16, ge=4, le=256)
     """Channels at full resolution; each level down has twice as many."""
     levels: int = Field(3, ge=1, le=5)
@@ -230,7 +240,7 @@ class NetworkModel(Settings):
     """Networks trained from different seeds, whose probabilities are averaged."""
 
 
-ModelChoice = Annotated[RidgeModel | ForestModel | NetworkModel, Field(discriminator="name")]
+ModelChoice = Annotated[RidgeModel | ForestModel | BoostedChangeModel | NetworkModel, Field(discriminator="name")]
 
 
 class MapChoice(Settings):

@@ -1,4 +1,4 @@
-"""The report on a map: what it says, that it is complete in itself, and that it is deterministic."""
+"""The report on a map: what it says, and that it is complete in itself and deterministic."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import box as geo_polygon
 
 from earthloom.archive import Scene
 from earthloom.assess.area import Truth, accuracy_json
@@ -44,7 +44,7 @@ TASK = PixelClasses(
 )
 PROJECT = """
 name: valley
-archive: {{kind: {archive}, path: archive/catalog.json}}
+archive: {{kind: {archive}, path: archive}}
 area: [10.0, 47.0, 10.1, 47.1]
 dates: {{start: 2023-01-01, end: 2023-12-31}}
 sensors:
@@ -59,7 +59,7 @@ assess: {{method: sample, reference: reference.tif}}
 MONTHS = tuple(f"2023-{month:02d}" for month in range(1, 13))
 
 
-def make_project(folder: Path, archive: str = "catalog") -> Project:
+def make_project(folder: Path, archive: str) -> Project:
     """A project file with six classes, two of which need escaping in HTML."""
     listed = "\n".join(
         f'  - {{code: {code}, name: "{name}", colour: "{colour}"}}'
@@ -189,7 +189,7 @@ def make_inputs(folder: Path, size: int = 120, truth: bool = False) -> ReportInp
     codes = make_map(folder / "map", area, rng)
     scenes = make_scenes()
     return ReportInputs(
-        project=make_project(folder),
+        project=make_project(folder, "simulated"),
         figures=make_figures(area, codes, truth),
         map_folder=folder / "map",
         cube=make_cube(folder, area, rng),
@@ -204,3 +204,130 @@ def make_inputs(folder: Path, size: int = 120, truth: bool = False) -> ReportInp
         scenes=scenes,
         failed={scenes[4].id: f"'{folder}/archive/S2/B02.tif' is cut short"},
     )
+
+
+class Page(HTMLParser):
+    """The parts of a page that a test asks about."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.images: list[Mapping[str, str | None]] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self._words: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self._words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._words).replace("\u202f", " ").split())
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    return make_inputs(tmp_path_factory.mktemp("place"), truth=True)
+
+
+@pytest.fixture(scope="module")
+def html(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, inputs)
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_answer_comes_first_in_plain_words(html: str, inputs: ReportInputs) -> None:
+    text = Page(html).text
+    overall = inputs.figures["overall_accuracy"]
+    assert f"Of every 100 hectares of this map, about {100 * overall['value']:.0f} are" in text
+    assert "The largest class is" in text
+    assert "The map is weakest at" in text
+    assert text.index("Of every 100 hectares") < text.index("The map, in the colours")
+
+
+def test_it_says_what_a_reviewer_asks(html: str) -> None:
+    text = Page(html).text
+    for said in (
+        "user’s accuracy", "producer’s accuracy", "95 % interval", "Olofsson", "Clear observations",
+        "1 of them did not load", "sentinel-2-l2a_2023-02-13", "is cut short", "seed" , "UTM zone",
+        "97.3 % of the mapped area could be drawn", "sentinel-1-rtc at 10 m", "held out accuracy",
+    ):  # fmt: skip
+        assert said.lower() in text.lower(), said
+
+
+def test_it_is_complete_in_itself(html: str) -> None:
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    for link in page.links:
+        assert link.startswith(("data:image/", "https://doi.org/")), link[:60]
+    assert "url(http" not in html
+    assert "@import" not in html
+
+
+def test_every_picture_has_words_and_a_size(html: str) -> None:
+    images = Page(html).images
+    assert len(images) >= 12
+    for image in images:
+        assert len(image["alt"] or "") > 15
+        assert int(image["width"] or 0) > 100
+
+
+def test_names_are_escaped(html: str) -> None:
+    assert "grassland &lt;meadows&gt;" in html
+    assert "<meadows>" not in html
+
+
+def test_it_holds_no_folder_and_no_time_of_day(html: str, inputs: ReportInputs) -> None:
+    assert str(inputs.map_folder.parent) not in html
+    assert not re.search(r"\d\d:\d\d:\d\d", html)
+    assert "matplotlib.org" not in html
+
+
+def test_the_same_inputs_give_the_same_bytes_whatever_the_users_settings(
+    html: str, inputs: ReportInputs, tmp_path: Path
+) -> None:
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        write_report(tmp_path / "again.html", inputs)
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == html
+
+
+def test_truth_is_said_to_be_the_simulations_alone(html: str) -> None:
+    text = Page(html).text
+    assert "Simulated data." in text
+    assert "only because the world of this map is simulated" in text
+
+
+def test_without_truth_there_is_no_check_and_without_points_no_praise(
+    inputs: ReportInputs, tmp_path: Path
+) -> None:
+    figures = {key: value for key, value in inputs.figures.items() if key != "truth"}
+    counts = np.asarray(figures["sample_counts"])
+    counts[0] = 0
+    figures |= {"sample_counts": counts.tolist(), "eligible_share": 0.2}
+    project = make_project(tmp_path, archive="catalog")
+    write_report(tmp_path / "r.html", replace(inputs, figures=figures, failed={}, project=project))
+    text = Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
+    assert "simulated" not in text.lower()
+    assert "Every scene loaded." in text
+    assert "Not tested: water" in text
+    assert "only 20.0 % of the map" in text
+
+
+def test_without_reference_it_says_that_there_is_no_accuracy(
+    inputs: ReportInputs, tmp_path: Path
+) -> None:
+    figures = {"classes": inputs.figures["classes"], "points": 600}
+    write_report(tmp_path / "r.html", replace(inputs, figures=figures))
+    text = Page((tmp_path / "r.html").read_text(encoding="utf-8")).text
+    assert "This map has no accuracy yet" in text
+    assert "Fill in the column reference of each of the 600 points" in text
+    assert "QGIS" in text
+    assert "Overall accuracy" not in text

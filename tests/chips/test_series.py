@@ -1,5 +1,7 @@
 """Reading tables of labelled pixel series."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,12 +60,12 @@ def test_nan_is_masked_and_counted(tmp_path):
 
 
 def test_unknown_class_is_named_with_the_valid_ones(tmp_path):
-    with pytest.raises(LabelError, match="forest.*classes are: soy"):
+    with pytest.raises(LabelError, match=r"forest.*classes are: soy"):
         _read(tmp_path, codes={"soy": 1})
 
 
 def test_missing_array_is_named_with_those_present(tmp_path):
-    with pytest.raises(DataError, match="lacks.*lat.*present are: X, bands, y, lon, dates"):
+    with pytest.raises(DataError, match=r"lacks.*lat.*present are: X, bands, y, lon, dates"):
         _read(tmp_path, lat=None)
 
 
@@ -91,3 +93,24 @@ def test_a_file_that_is_no_table(tmp_path):
 def test_pickles_are_not_opened(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         _read(tmp_path, y=np.array(["soy", None, "soy"], dtype=object))
+
+
+DATA = Path(__file__).parents[2] / "../shared/data/timeseries_labelled"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data/timeseries_labelled")
+def test_real_tables_agree_whatever_the_order_of_their_bands():
+    """mt_9 shows places and years of cerrado_11, its bands in another order."""
+    found = []
+    for name in ("modis_mt_9classes.npz", "modis_cerrado_11classes.npz"):
+        with np.load(DATA / name, allow_pickle=False) as table:
+            codes = {each: n for n, each in enumerate(sorted(set(table["y"].tolist())), start=1)}
+        samples = read_table(DATA / name, SENSOR, (), codes, block=1.0)
+        keys = zip(samples.lon.round(4), samples.lat.round(4), samples.days[:, 0], strict=True)
+        found.append(dict(zip(keys, samples.pixels, strict=True)))
+    small, large = found
+    both = sorted(small.keys() & large.keys())
+    assert len(both) > 0.9 * len(small)
+    ours, theirs = (np.stack([each[key] for key in both]) for each in (small, large))
+    apart = np.abs(ours[..., :, None] - theirs[..., None, :]).mean(axis=(0, 1))
+    assert (apart.argmin(axis=0) == np.arange(6)).all()

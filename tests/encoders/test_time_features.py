@@ -6,7 +6,7 @@ import torch
 
 from earthloom.encoders import Statistics
 from earthloom.encoders.registry import ENCODERS
-from earthloom.encoders.time_features import TimeFeatures, fill_in_time
+from earthloom.encoders.time_features import TimeFeatures, fill_in_time, mean_around
 from earthloom.errors import ContractError
 from earthloom.sample import Batch, LayerBatch, LayerSpec
 
@@ -137,6 +137,16 @@ def test_nothing_beyond_its_radius_plays_a_part(layers, reach):
     ]
     expected = encoder(whole).pixels[..., 32:40, 32:40]
     torch.testing.assert_close(inside, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("radius", "rows"), [(1, 7), (3, 7), (4, 2)])
+def test_surroundings_are_those_of_pooling(radius, rows):
+    pixels = torch.rand(2, 3, rows, 9, generator=torch.Generator().manual_seed(0))
+    side = 2 * radius + 1
+    expected = torch.nn.functional.avg_pool2d(
+        pixels, side, stride=1, padding=radius, count_include_pad=False
+    )
+    torch.testing.assert_close(mean_around(pixels, radius), expected)
 
 
 def test_made_again_from_its_config():

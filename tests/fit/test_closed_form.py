@@ -85,7 +85,7 @@ def test_absent_class_is_never_predicted(task, listed, new_chip):
 
 def test_one_class_is_refused_by_name(task, listed, new_chip):
     chips = listed([new_chip(number, labelled_classes=(2,)) for number in range(3)])
-    with pytest.raises(LabelError, match="two classes.*labels of: grass;.*water, grass, forest"):
+    with pytest.raises(LabelError, match=r"two classes.*labels of: grass;.*water, grass, forest"):
         fit_closed_form(chips, task, RIDGE, seed=0)
 
 

@@ -60,7 +60,8 @@ def test_water_is_dark_in_the_infrared() -> None:
 def test_materials_are_reflectances() -> None:
     for name, spectrum in materials().items():
         assert spectrum.shape == (10,), name
-        assert (spectrum > 0).all() and (spectrum < 0.6).all(), name
+        assert (spectrum > 0).all(), name
+        assert (spectrum < 0.6).all(), name
 
 
 def test_every_class_has_covers() -> None:

@@ -13,19 +13,25 @@ import rasterio
 from numpy.typing import NDArray
 
 from earthloom.archive.simulated_plan import SceneGrid
+from earthloom.errors import StageError
 
 _PART = ".part-"
 """Names of unfinished files start with this."""
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a temporary file beside `path`, and renames it when it is whole."""
+    """Lets `write` fill a temporary file beside `path`, and renames it when it is whole.
+
+    StageError where the disk does not take it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(_PART + path.name)
     part.unlink(missing_ok=True)
     try:
         write(part)
         os.replace(part, path)
+    except OSError as error:
+        raise StageError(f"{path} cannot be written: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -74,12 +80,11 @@ def write_cog(
         "transform": grid.transform,
         "nodata": nodata,
         "COMPRESS": "DEFLATE",
-        "LEVEL": 4,
+        "LEVEL": 1,
         "PREDICTOR": "YES",
         "BLOCKSIZE": 512,
         "OVERVIEW_RESAMPLING": resampling,
         "NUM_THREADS": 1,
-        "INTERLEAVE": "BAND",
     }
 
     def write(part: Path) -> None:

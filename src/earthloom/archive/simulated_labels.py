@@ -93,7 +93,7 @@ def _points(rng: Random, ground: _Ground, land: LandClass, count: int) -> list[B
     points: list[BaseGeometry] = []
     for row, col in _spread_out(rng, ground.code == land.code, count):
         right, down = rng.uniform(0.15, 0.85, 2)
-        points.append(Point(ground.home.transform * (col + right, row + down)))
+        points.append(Point(ground.home.xy(col + right, row + down)))
     return points
 
 

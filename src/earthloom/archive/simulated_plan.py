@@ -49,6 +49,10 @@ class SceneGrid:
             self.north,
         )
 
+    def xy(self, col: float, row: float) -> tuple[float, float]:
+        """Coordinates of a place in the raster; a pixel's centre lies at half a pixel."""
+        return self.west + col * self.resolution, self.north - row * self.resolution
+
     def coarser(self, factor: int) -> "SceneGrid":
         """The same rectangle with pixels `factor` times as wide."""
         shape = Shape(self.shape.rows // factor, self.shape.cols // factor)

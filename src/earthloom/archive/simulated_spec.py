@@ -25,7 +25,7 @@ class SimulationSpec:
     """Passes, as above."""
     two_zones: bool = False
     """Puts the window across the border of UTM zones that is nearest to `longitude`."""
-    longitude: float = 11.0
+    longitude: float = 11.2
     latitude: float = 48.9
     """Centre of the window, degrees."""
     baseline_change: date | None = None

@@ -1,5 +1,6 @@
 """The truth beside the simulated scenes: classes, parcels, events, biomass, reflectance."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from rasterio.features import shapes
 from rasterio.warp import transform as warp_points
 from rasterio.warp import transform_geom
 from scipy.ndimage import distance_transform_edt
-from shapely.geometry import Polygon, mapping, shape
-from shapely.geometry.base import BaseGeometry
+from shapely.geometry import MultiPolygon, Polygon, mapping
 
 from earthloom.archive.simulated_files import (
     fixed_geopackage_date,
@@ -112,16 +112,18 @@ def write_parcels(path: Path, world: World, home: SceneGrid) -> None:
     labels = world.parcels
     code = np.zeros(int(labels.max()) + 1, np.uint8)
     code[labels] = first
-    geometries, numbers = polygons_of(labels, home, None)
+    outlines, numbers = polygons_of(labels, home, None)
+    parts: dict[int, list[Polygon]] = {}
+    for number, outline in zip(numbers, outlines, strict=True):
+        parts.setdefault(number, []).append(outline)
     names = {c.code: c.name for c in CLASSES}
     table = gpd.GeoDataFrame(
-        {"parcel": numbers, "class": [names[int(code[k])] for k in numbers]},
-        geometry=geometries,
+        {"parcel": list(parts), "class": [names[int(code[number])] for number in parts]},
+        geometry=[MultiPolygon(pieces) for pieces in parts.values()],
         crs=home.crs,
     )
-    parts = table.dissolve("parcel", as_index=False, sort=True)
-    parts["area_ha"] = (parts.area / 1e4).round(4)
-    write_vector(path, {"parcels": parts}, int(world.spec.year))
+    table["area_ha"] = (table.area / 1e4).round(4)
+    write_vector(path, {"parcels": table}, int(world.spec.year))
 
 
 def write_events(path: Path, world: World, home: SceneGrid) -> None:
@@ -154,14 +156,19 @@ def write_events(path: Path, world: World, home: SceneGrid) -> None:
 
 def polygons_of(
     labels: NDArray[np.int32], home: SceneGrid, mask: NDArray[np.bool_] | None
-) -> tuple[list[BaseGeometry], list[int]]:
+) -> tuple[list[Polygon], list[int]]:
     """Outlines of connected pixels with one label, and the labels, sorted by label."""
     found = [
-        (int(value), shape(outline))
+        (int(value), _polygon(outline))
         for outline, value in shapes(labels, mask=mask, transform=home.transform)
     ]
     found.sort(key=lambda pair: (pair[0], pair[1].bounds))
     return [outline for _, outline in found], [value for value, _ in found]
+
+
+def _polygon(outline: Mapping[str, Any]) -> Polygon:
+    outer, *holes = outline["coordinates"]
+    return Polygon(outer, holes)
 
 
 def write_vector(path: Path, layers: dict[str, gpd.GeoDataFrame], year: int) -> None:
@@ -193,8 +200,10 @@ def dem_tiles(home: SceneGrid) -> dict[str, SceneGrid]:
         for row in range(int(np.floor(min(y))), int(np.floor(max(y))) + 1):
             left, right = max(min(x), column), min(max(x), column + 1)
             low, high = max(min(y), row), min(max(y), row + 1)
-            first, last = int(np.floor(left / second)), int(np.ceil(right / second))
-            top, bottom = int(np.ceil(high / second)), int(np.floor(low / second))
+            first = int(np.floor(left / second))
+            last = min(int(np.ceil(right / second)), (column + 1) * 3600 - 1)
+            top = int(np.ceil(high / second))
+            bottom = max(int(np.floor(low / second)), row * 3600 + 1)
             grid = SceneGrid(
                 4326,
                 (first - 0.5) * second,

@@ -68,6 +68,8 @@ class Picture:
     width: int
     height: int
     """In CSS pixels, at its natural size."""
+    text_heavy: bool = False
+    """It holds too much text to be shown much smaller than its natural size."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def picture_of(figure: Figure, alt: str) -> Picture:
+def picture_of(figure: Figure, alt: str, text_heavy: bool = False) -> Picture:
     """A figure as an SVG picture."""
     stream = io.BytesIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -112,7 +114,7 @@ def picture_of(figure: Figure, alt: str) -> Picture:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     address = "data:image/svg+xml;charset=utf-8," + quote(svg, safe=" ='()/:;,+.-")
     width, height = figure.get_size_inches()
-    return Picture(address, alt, round(width * 96), round(height * 96))
+    return Picture(address, alt, round(width * 96), round(height * 96), text_heavy)
 
 
 def area_chart(bars: Sequence[ClassBar]) -> Picture:
@@ -185,7 +187,7 @@ def confusion_chart(
         for row, col in np.ndindex(count, count):
             text = _cell(float(cells[row, col]), in_percent)
             bold = "bold" if row == col else "normal"
-            colour = "white" if shares[row, col] > 0.6 else INK if cells[row, col] else "#a4abb2"
+            colour = "white" if shares[row, col] > 0.68 else INK if cells[row, col] else "#a4abb2"
             axes.text(
                 col + 0.5, row + 0.5, text, ha="center", va="center", color=colour,
                 fontsize=8.5 if count <= 12 else 7.5, fontweight=bold,
@@ -199,7 +201,7 @@ def confusion_chart(
         axes.spines[:].set_visible(False)
         figure.text(0.02, 1 - 0.2 / high, title, fontsize=9.5, color=INK)
         figure.text(0.02, 0.14 / high, "rows: the map · columns: the reference", color=GREY)
-        return picture_of(figure, alt)
+        return picture_of(figure, alt, text_heavy=True)
 
 
 def months_chart(

@@ -18,7 +18,7 @@ from earthloom.assess.figures import (
     accuracy_chart,
     confusion_chart,
 )
-from earthloom.assess.observations import layer_counts
+from earthloom.assess.observations import clearest_step, layer_counts
 from earthloom.assess.page import Context, Titles, how_made, render, scene_context
 from earthloom.assess.pictures import (
     coloured,
@@ -222,8 +222,7 @@ def _dates(place: PlaceInputs) -> list[Captioned]:
     if len(dates) == 2:
         steps: tuple[int, ...] = (0, 1)
     else:
-        counts = layer_counts(place.cube, place.area)
-        steps = (int(np.argmax(next(c.seen for c in counts if c.spec is look.spec))),)
+        steps = (clearest_step(layer_counts(place.cube, place.area), look.spec),)
     days = sorted({scene.day for scene in place.scenes if scene.sensor == look.spec.sensor})
     by_date = len(days) == len(dates)
     labels = [str(days[step]) if by_date else dates[step] for step in steps]

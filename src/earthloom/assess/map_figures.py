@@ -132,7 +132,8 @@ def _north_arrow(figure: Figure, box: GeoBox, place: tuple[float, float]) -> Non
     longitudes, latitudes = _lonlat(box, np.array([cols / 2]), np.array([rows / 2]))
     back = Transformer.from_crs(4326, crs_of(box), always_xy=True)
     x, y = back.transform(longitudes[0], latitudes[0] + 1e-3)
-    col, row = ~box.affine * (x, y)
+    a, b, c, d, e, f = tuple(~box.affine)[:6]
+    col, row = a * x + b * y + c, d * x + e * y + f
     east, north = col - cols / 2, rows / 2 - row
     norm = math.hypot(east, north)
     width, height = figure.get_size_inches()

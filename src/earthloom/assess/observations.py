@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from shapely import Geometry
@@ -62,6 +63,13 @@ def layer_counts(cube: Cube, area: Area) -> list[LayerCounts]:
     ]
 
 
+def clearest_step(layers: Sequence[LayerCounts], spec: LayerSpec) -> int:
+    """The time step of a layer that shows most of the area; of several, the one seen most often."""
+    (layer,) = (each for each in layers if each.spec == spec)
+    ranked = [(round(seen, 2), mean) for seen, mean in zip(layer.seen, layer.mean)]
+    return ranked.index(max(ranked))
+
+
 def scenes_by_month(scenes: Sequence[Scene], failed: Mapping[str, str]) -> list[SensorYear]:
     """How many scenes of each sensor and month were used, and how many did not load."""
     tally = Counter(
@@ -95,6 +103,7 @@ def _of_layer(cube: Cube, spec: LayerSpec, box: GeoBox, outline: Geometry | None
         picture.append(drawn[-row % stride :: stride, ::stride])
     pixels = max(int(histogram.sum()), 1)
     least, median, most = _quantiles(histogram)
+    a, b, c, d, e, f = tuple(box.affine)[:6]
     image = np.concatenate(picture).astype(np.float32)
     return LayerCounts(
         spec=spec,
@@ -105,7 +114,9 @@ def _of_layer(cube: Cube, spec: LayerSpec, box: GeoBox, outline: Geometry | None
         most=most,
         never=float(histogram[0] / pixels),
         total=image,
-        box=GeoBox(image.shape, box.affine * box.affine.scale(stride), box.crs),
+        box=GeoBox(
+            image.shape, Affine(a * stride, b * stride, c, d * stride, e * stride, f), box.crs
+        ),
     )
 
 

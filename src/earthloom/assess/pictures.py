@@ -98,8 +98,9 @@ def true_colour(
     values = np.concatenate([image.reshape(3, -1) for image in images], axis=1)
     if np.isnan(values).all():
         return [np.zeros((*image.shape[1:], 4), np.uint8) for image in images]
-    low, high = np.nanpercentile(values, (1, 98))
-    return [_stretched(image, float(low), float(high)) for image in images]
+    # Band by band, which takes the blue of the air away.
+    low, high = np.nanpercentile(values, (1, 98), axis=1)
+    return [_stretched(image, low, high) for image in images]
 
 
 def png(image: NDArray[np.uint8]) -> str:
@@ -140,9 +141,12 @@ def _nearest_band(spec: LayerSpec, wanted: float) -> str | None:
     return nearest if nearest is not None and away[nearest] <= _NEAR_NM else None
 
 
-def _stretched(image: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+def _stretched(
+    image: NDArray[np.float32], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """Reflectance (3, h, w) as the eye wants it: cut at both ends, dark tones lifted."""
-    share = np.clip((image - low) / max(high - low, 1e-6), 0, 1) ** (1 / 1.4)
+    low, high = low[:, None, None], high[:, None, None]
+    share = np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1) ** (1 / 1.4)
     seen = ~np.isnan(image).any(axis=0)
     rgb = np.rint(np.nan_to_num(share) * 255).astype(np.uint8)
     opacity = np.where(seen, 255, 0).astype(np.uint8)

@@ -23,7 +23,7 @@ from earthloom.assess.figures import (
     months_chart,
 )
 from earthloom.assess.map_figures import field_picture, map_picture
-from earthloom.assess.observations import LayerCounts, layer_counts
+from earthloom.assess.observations import LayerCounts, clearest_step, layer_counts
 from earthloom.assess.page import MONTHS, Context, Fact, Titles, how_made, render, scene_context
 from earthloom.assess.pictures import (
     Raster,
@@ -44,8 +44,8 @@ from earthloom.stages import MANIFEST, write_atomic
 
 _MOST = 1000
 """Pixels, both ways, of the map's picture."""
-_FEW = 20
-"""Sample points of a class below which its intervals say little."""
+_SMALL_SHARE = 0.5
+"""Share of the map that points could be drawn from, below which a reader should know of it."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ def _view(cube: Cube, area: Area, layers: Sequence[LayerCounts]) -> Shown | None
     look = true_colour_of(cube)
     if look is None:
         return None
-    seen = next(c.seen for c in layers if c.spec is look.spec)
-    step = int(np.argmax(seen))
+    step = clearest_step(layers, look.spec)
     (image,) = true_colour(cube, look, (step,), most=700)
     label = _step_words(look.spec.dates[step])
     raster = Raster(image, area.box.zoom_to(image.shape[:2]))
@@ -221,15 +220,16 @@ def _accuracy_context(inputs: ReportInputs) -> Context:
         f"{row.name} {percent(row.users['value'], 0)} and {percent(row.producers['value'], 0)}"
         for row in rows
     )
+    tested = {row.name: row.users for row in rows if row.points}
     dots = [
-        Dots("user’s accuracy", BLUE, "o", users),
+        Dots("user’s accuracy", BLUE, "o", tested),
         Dots("producer’s accuracy", ORANGE, "s", producers),
     ]
     right = f"{int(np.trace(counts))} of {int(counts.sum())} points are right."
     return {
         "overall": figures["overall_accuracy"],
         "rows": rows,
-        "few": [row.name for row in rows if 0 < row.points < _FEW],
+        "cautions": _cautions(inputs, rows),
         "picture": accuracy_chart(dots, names, alt + "."),
         "counts": confusion_chart(
             counts, names, "Sample points", False, f"Confusion matrix of sample points: {right}"
@@ -240,6 +240,33 @@ def _accuracy_context(inputs: ReportInputs) -> Context:
         ),
         "count_cells": figures["sample_counts"],
     }  # fmt: skip
+
+
+def _cautions(inputs: ReportInputs, rows: Sequence[AccuracyRow]) -> list[str]:
+    """What a reader must know before he believes the accuracies."""
+    assess, share = inputs.project.assess, inputs.figures.get("eligible_share", 1.0)
+    if not isinstance(assess, SampleAssessment):
+        return []
+    cautions = []
+    apart = f"within {assess.apart_m:g} m of training labels, where none are drawn"
+    if share < _SMALL_SHARE:
+        cautions.append(
+            f"Points could be drawn from only {percent(share)} of the map: the rest lies {apart}. "
+            "The figures hold for the whole map only if the rest is like that part."
+        )
+    untested = [row.name for row in rows if row.points == 0 and row.users["value"] is not None]
+    if untested:
+        cautions.append(
+            f"Not tested: {', '.join(untested)}. All that the map shows of this lies {apart}, or "
+            "it shows none; in the figures it counts as right."
+        )
+    few = [f"{row.name} ({row.points})" for row in rows if 0 < row.points < assess.min_per_class]
+    if few:
+        cautions.append(
+            f"Of these classes fewer than the wanted {assess.min_per_class} points could be drawn, "
+            f"so their figures are less sure than they look: {', '.join(few)}."
+        )
+    return cautions
 
 
 def _truth_context(figures: Mapping[str, Any], bars: Sequence[ClassBar]) -> Context:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 _THIN = "\u202f"
 """Narrow no-break space: between thousands, and before a unit."""
 
@@ -42,9 +44,10 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return f"{value:.{decimals}f}{_THIN}%"
 
 
-def out_of_100(share: float) -> str:
-    """A share as so many in a hundred: to a tenth where very few or almost all are meant."""
-    return f"{100 * share:.1f}" if 0 < share < 0.02 or 0.98 < share < 1 else f"{100 * share:.0f}"
+def out_of_100(*shares: float) -> tuple[str, ...]:
+    """Shares as so many in a hundred: to a tenth where one means very few or almost all."""
+    fine = any(0 < share < 0.02 or 0.98 < share < 1 for share in shares)
+    return tuple(f"{100 * share:.{1 if fine else 0}f}" for share in shares)
 
 
 def range_percent(interval: IntervalFigures) -> str:
@@ -65,8 +68,8 @@ def range_hectares(interval: IntervalFigures) -> str:
 def answer(figures: Mapping[str, Any]) -> list[str]:
     """The sentences at the top of a report on a map whose accuracy is known."""
     overall = figures["overall_accuracy"]
-    low, high = out_of_100(overall["low"]), out_of_100(overall["high"])
-    first = f"Of every 100 hectares of this map, about {out_of_100(overall['value'])} are right"
+    value, low, high = out_of_100(overall["value"], overall["low"], overall["high"])
+    first = f"Of every 100 hectares of this map, about {value} are right"
     first += "." if low == high else f" (with 95{_THIN}% confidence between {low} and {high})."
     return [first, _largest(figures["area_ha"]), _weakest(figures)]
 
@@ -96,23 +99,33 @@ def fold_answer(
     `others` names the baselines as a sentence does, `groups` what was left out, such as `places`.
     """
     model = figures["model"]
-    sentences = [
+    counts = np.asarray(model["confusion"], np.float64)
+    commonest = int(counts.sum(axis=0).argmax())
+    (right, always) = out_of_100(model["accuracy"], counts[:, commonest].sum() / counts.sum())
+    overall = (
         f"Of every 100 labelled pixels in {groups} that it had not seen, this model gets about "
-        f"{out_of_100(model['accuracy'])} right."
-    ]
-    if focus is not None:
-        sentences.append(
-            f"For the class “{focus}” its F1 score is {model['f1']:.2f} (1 is perfect, 0 is "
-            f"useless): what it marks and what is so overlap by "
-            f"{out_of_100(model['iou'])}{_THIN}%."
-        )
-    score, name = ("f1", "F1 score") if focus is not None else ("macro_f1", "mean F1 score")
+        f"{right} right; to answer “{figures['classes'][commonest]}” everywhere would get {always}."
+    )
+    if focus is None:
+        return [overall, _compared(figures, others, "macro_f1", "mean F1 score of all classes")]
+    index = figures["classes"].index(focus)
+    hits = counts[index, index]
+    true, found = out_of_100(
+        hits / max(counts[index].sum(), 1), hits / max(counts[:, index].sum(), 1)
+    )
+    first = (
+        f"In {groups} that it had not seen, of every 100 pixels that this model marks as "
+        f"“{focus}” about {true} are so; of every 100 that are so it finds about {found}."
+    )
+    return [first, _compared(figures, others, "f1", f"F1 score for “{focus}”"), overall]
+
+
+def _compared(figures: Mapping[str, Any], others: Mapping[str, str], score: str, name: str) -> str:
+    words = f"Its {name} is {figures['model'][score]:.2f} (1 is perfect, 0 is useless)"
     if others:
         told = " and ".join(f"{figures[way][score]:.2f} for {others[way]}" for way in others)
-        sentences.append(
-            f"On the same {groups} the {name} is {model[score]:.2f} for this model, {told}."
-        )
-    return sentences
+        words += f", against {told}"
+    return words + "."
 
 
 def without_folders(text: str) -> str:
@@ -129,7 +142,7 @@ def _largest(area_ha: Mapping[str, IntervalFigures]) -> str:
     between = (
         "" if low == high else (f" (between {rounded_hectares(low)} and {rounded_hectares(high)})")
     )
-    share = out_of_100(value / total) if total else "0"
+    (share,) = out_of_100(value / total if total else 0.0)
     return (
         f"The largest class is {name}, with about {rounded_hectares(value)}{between}: "
         f"{share}{_THIN}% of the area."
@@ -146,12 +159,12 @@ def _weakest(figures: Mapping[str, Any]) -> str:
     ]
     value, which, name = min(found)
     interval = figures[which][name]
-    low, high = out_of_100(interval["low"]), out_of_100(interval["high"])
-    between = "" if low == high else f" (between {low} and {high})"
     if value == 1:
         return "The sample found no error in any class; a larger one might."
+    about, low, high = out_of_100(value, interval["low"], interval["high"])
+    between = "" if low == high else f" (between {low} and {high})"
     if which == "users_accuracy":
-        what = f"of 100 hectares mapped as {name}, about {out_of_100(value)}{between} are {name}"
+        what = f"of 100 hectares mapped as {name}, about {about}{between} are {name}"
     else:
-        what = f"of 100 hectares that are {name}, the map finds about {out_of_100(value)}{between}"
+        what = f"of 100 hectares that are {name}, the map finds about {about}{between}"
     return f"The map is weakest at {name}: {what}."

@@ -15,7 +15,7 @@ from earthloom.cube import Cube
 from earthloom.errors import ContractError, LabelError, choices
 from earthloom.grid import Area, cover, place_of, window_box
 from earthloom.progress import Tick
-from earthloom.sample import UNLABELLED, Chip, Shape2d, Window
+from earthloom.sample import UNLABELLED, Chip, Moments, Shape2d, Window
 
 INDEX = "index.parquet"
 BLOCK = 2
@@ -29,6 +29,7 @@ class Labelled:
     area: Area
     cube: Cube
     labels: Labels
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ def make_chips(
     cuts = [cut for source in sources for cut in _cuts(source, Shape2d(size, size), stride)]
     if not cuts:
         raise LabelError(_nothing_labelled(sources))
-    writer = ChipWriter(folder, sources[0].cube.specs, Shape2d(size, size), len(cuts))
+    moments = {source.area.name: source.moments for source in sources if source.moments}
+    writer = ChipWriter(folder, sources[0].cube.specs, Shape2d(size, size), len(cuts), moments)
     rows = []
     for number, cut in enumerate(cuts, start=1):
         chip = _chip(cut, by_place, stride)
-        writer.add(chip)
+        writer.add(chip, cut.source.area.name)
         rows.append(_index_row(cut, chip))
         tick(number, len(cuts), cut.id)
     writer.finish()
@@ -112,6 +114,7 @@ def _chip(cut: _Cut, by_place: bool, stride: int) -> Chip:
         label=cut.label,
         group=area.name if by_place else block,
         place=place_of(window_box(area.box, window)),
+        moments=cut.source.moments,
     )
 
 

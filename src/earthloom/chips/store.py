@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from earthloom.errors import DataError
-from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d
 
 CARD = "store.json"
 
@@ -27,6 +27,7 @@ class ChipStore:
     ids: Sequence[str]
     groups: Sequence[str]
     places: Sequence[Place]
+    moments: Sequence[Moments | None]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,6 +49,7 @@ class ChipStore:
             label=np.array(self._label[index]),
             group=self.groups[index],
             place=self.places[index],
+            moments=self.moments[index],
         )
 
     @cached_property
@@ -67,8 +69,15 @@ class ChipWriter:
     """Writes a known number of chips of one shape."""
 
     def __init__(
-        self, folder: Path, specs: Mapping[str, LayerSpec], shape: Shape2d, count: int
+        self,
+        folder: Path,
+        specs: Mapping[str, LayerSpec],
+        shape: Shape2d,
+        count: int,
+        moments: Mapping[str, Moments],
     ) -> None:
+        """`moments` are those of whole areas, by the areas' names."""
+        self._moments = moments
         self._folder, self._specs, self._shape = folder, specs, shape
         self._chips: list[dict[str, Any]] = []
         self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
@@ -88,8 +97,8 @@ class ChipWriter:
             folder / "label.npy", mode="w+", dtype=np.uint8, shape=(count, *shape)
         )
 
-    def add(self, chip: Chip) -> None:
-        """Writes the next chip, which must have a label and a place."""
+    def add(self, chip: Chip, area: str) -> None:
+        """Writes the next chip, which must have a label and a place, and lies in an area."""
         assert chip.label is not None
         assert chip.place is not None
         index = len(self._chips)
@@ -100,7 +109,7 @@ class ChipWriter:
             self._arrays[key, "days"][index] = layer.days
         self._label[index] = chip.label
         place = {"crs": chip.place.crs, "transform": list(chip.place.transform)}
-        self._chips.append({"id": chip.id, "group": chip.group, "place": place})
+        self._chips.append({"id": chip.id, "group": chip.group, "area": area, "place": place})
 
     def finish(self) -> None:
         """Writes the card, without which a folder is no store."""
@@ -110,6 +119,7 @@ class ChipWriter:
             "layers": [spec.to_json() for spec in self._specs.values()],
             "shape": list(self._shape),
             "chips": self._chips,
+            "moments": {name: moments_to_json(each) for name, each in self._moments.items()},
         }
         text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False)
         (self._folder / CARD).write_text(text + "\n", encoding="utf-8")
@@ -124,6 +134,7 @@ def open_chips(folder: Path) -> ChipStore:
     shape = Shape2d(*card["shape"])
     specs = [LayerSpec.from_json(layer) for layer in card["layers"]]
     chips = card["chips"]
+    moments = {name: moments_from_json(each) for name, each in card["moments"].items()}
     return ChipStore(
         folder=folder,
         specs={spec.key: spec for spec in specs},
@@ -133,6 +144,19 @@ def open_chips(folder: Path) -> ChipStore:
         places=[
             Place(chip["place"]["crs"], tuple(chip["place"]["transform"]), shape) for chip in chips
         ],
+        moments=[moments.get(chip["area"]) for chip in chips],
+    )
+
+
+def moments_to_json(moments: Moments) -> dict[str, Any]:
+    """Moments as JSON values."""
+    return {"mean": moments.mean.tolist(), "covariance": moments.covariance.tolist()}
+
+
+def moments_from_json(value: Mapping[str, Any]) -> Moments:
+    """Moments from what `moments_to_json` made."""
+    return Moments(
+        np.asarray(value["mean"], np.float32), np.asarray(value["covariance"], np.float32)
     )
 
 

@@ -1,7 +1,7 @@
 """What every encoder has in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ class Features:
     """What an encoder makes of a batch."""
 
     pixels: Tensor
-    """(B, F, H, W) float32 on the base grid."""
+    """(B, F, h, w) float32 on the encoder's own grid, see `Encoder.stride`."""
     seen: Tensor
-    """(B, H, W) bool: False where no layer had a valid observation on any date."""
+    """(B, h, w) bool: False where there is nothing to predict from."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Encoder(nn.Module, ABC):
     """
 
     name: str
+    needs_moments = False
+    """Whether it asks for the moments of a chip's whole place."""
 
     def __init__(self, layers: tuple[LayerSpec, ...], statistics: Mapping[str, Statistics]) -> None:
         super().__init__()
@@ -51,6 +53,11 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def radius(self) -> int: ...
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the base grid, both ways, that a feature stands for."""
+        return 1
 
     @property
     @abstractmethod
@@ -101,6 +108,29 @@ def mask_on_base_grid(valid: Tensor, shape: Shape2d) -> Tensor:
         return valid
     rows, cols = shape.rows // valid.shape[-2], shape.cols // valid.shape[-1]
     return valid.repeat_interleave(rows, dim=-2).repeat_interleave(cols, dim=-1)
+
+
+def base_shape(layers: Sequence[LayerSpec], batch: Batch) -> Shape2d:
+    """Rows and columns of the base grid under a batch; ContractError if its layers disagree."""
+    shapes = set()
+    for layer in layers:
+        rows, cols = batch.layers[layer.key].valid.shape[-2:]
+        shapes.add(Shape2d(rows * layer.factor, cols * layer.factor))
+    if len(shapes) > 1:
+        listed = choices(f"{shape.rows} x {shape.cols}" for shape in sorted(shapes))
+        raise ContractError(f"the layers of a batch lie on different grids: {listed}")
+    return shapes.pop()
+
+
+def seen_in(layers: Sequence[LayerSpec], batch: Batch) -> Tensor:
+    """(B, H, W) bool: where any layer that changes in time was seen on any date.
+
+    Elevation is known under every cloud, and says nothing about what was seen.
+    """
+    shape = base_shape(layers, batch)
+    moving = [layer for layer in layers if layer.dates != ("static",)] or layers
+    masks = [mask_on_base_grid(batch.layers[s.key].valid.any(dim=1), shape) for s in moving]
+    return torch.stack(masks).any(dim=0)
 
 
 def _slug(key: str) -> str:

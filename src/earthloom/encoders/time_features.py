@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from earthloom.encoders.base import Encoder, Features, Statistics, mask_on_base_grid, on_base_grid
-from earthloom.errors import ContractError
+from earthloom.encoders.base import (
+    Encoder,
+    Features,
+    Statistics,
+    base_shape,
+    mask_on_base_grid,
+    on_base_grid,
+    seen_in,
+)
 from earthloom.sample import Batch, LayerBatch, LayerSpec, Shape2d
 
 _WINDOWS_NM = {
@@ -102,7 +108,7 @@ class TimeFeatures(Encoder):
         return {"radius": self.reach, "only_bands": self.only_bands}
 
     def forward(self, batch: Batch) -> Features:
-        shape = _base_shape(self.layers, batch)
+        shape = base_shape(self.layers, batch)
         parts: list[Tensor] = []
         for group in _by_series(self.layers):
             series = self._series(group, batch, shape)
@@ -115,7 +121,7 @@ class TimeFeatures(Encoder):
         pixels = torch.cat(parts, dim=1)
         if self.reach:
             pixels = torch.cat([pixels, mean_around(pixels, self.reach)], dim=1)
-        return Features(pixels, self._seen(batch, shape))
+        return Features(pixels, seen_in(self.layers, batch))
 
     def _series(self, group: Sequence[LayerSpec], batch: Batch, shape: Shape2d) -> _Series:
         filled = [
@@ -127,17 +133,6 @@ class TimeFeatures(Encoder):
         """(B, T, C, h, w) of one layer at its own resolution, without gaps."""
         mean = to_scale(spec, self.mean_of(spec))
         return fill_in_time(to_scale(spec, layer.pixels), layer.valid, layer.days, mean)
-
-    def _seen(self, batch: Batch, shape: Shape2d) -> Tensor:
-        """(B, H, W): True where any layer that changes in time has a valid date.
-
-        Elevation is known under every cloud; alone it does not say what is there now.
-        """
-        moving = [layer for layer in self.layers if layer.dates != ("static",)] or self.layers
-        masks = [
-            mask_on_base_grid(batch.layers[layer.key].valid.any(dim=1), shape) for layer in moving
-        ]
-        return torch.stack(masks).any(dim=0)
 
 
 _STATISTICS = 4
@@ -157,8 +152,8 @@ def to_scale(spec: LayerSpec, values: Tensor) -> Tensor:
 def fill_in_time(pixels: Tensor, valid: Tensor, days: Tensor, mean: Tensor) -> Tensor:
     """Gaps filled by linear interpolation between the valid dates around, the ends held.
 
-    pixels (B, T, C, H, W), valid (B, T, H, W), days (B, T); `mean` (C, 1, 1) stands where a pixel has
-    no valid date at all. Returns pixels of the same shape, finite everywhere.
+    pixels (B, T, C, H, W), valid (B, T, H, W), days (B, T); `mean` (C, 1, 1) stands where a pixel
+    has no valid date at all. Returns pixels of the same shape, finite everywhere.
     """
     if bool(valid.all()):
         return pixels
@@ -182,14 +177,27 @@ def over_time(values: Tensor) -> list[Tensor]:
     """
     if values.shape[1] == 1:
         return []
-    std, mean = torch.std_mean(values, dim=1, correction=0)
+    mean = values.mean(dim=1)
+    # Written out, as torch's own is ten times slower along a dimension that is not the last.
+    std = (values - mean[:, None]).square_().mean(dim=1).sqrt_()
     return [mean, std, values.amin(dim=1), values.amax(dim=1)]
 
 
 def mean_around(pixels: Tensor, radius: int) -> Tensor:
     """Mean over the (2 radius + 1)^2 pixels around each of (B, F, H, W), fewer at the edges."""
-    side = 2 * radius + 1
-    return F.avg_pool2d(pixels, side, stride=1, padding=radius, count_include_pad=False)
+    total = _sum_along(_sum_along(pixels, radius, dim=-1), radius, dim=-2)
+    one = torch.ones_like(pixels[:1, :1])
+    return total.div_(_sum_along(_sum_along(one, radius, dim=-1), radius, dim=-2))
+
+
+def _sum_along(pixels: Tensor, radius: int, dim: int) -> Tensor:
+    """Sum over the 2 radius + 1 neighbours along a dimension; shifted additions beat a pooling."""
+    total, size = pixels.clone(), pixels.shape[dim]
+    for shift in range(1, min(radius, size - 1) + 1):
+        rest = size - shift
+        total.narrow(dim, 0, rest).add_(pixels.narrow(dim, shift, rest))
+        total.narrow(dim, shift, rest).add_(pixels.narrow(dim, 0, rest))
+    return total
 
 
 def _last_valid(known: Tensor, when: Tensor, shown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -243,14 +251,3 @@ def _share_seen(layer: LayerSpec, batch: Batch, shape: Shape2d) -> Tensor:
     """(B, 1, H, W): which share of a layer's dates is valid."""
     valid = batch.layers[layer.key].valid
     return mask_on_base_grid(valid.float().mean(dim=1, keepdim=True), shape)
-
-
-def _base_shape(layers: Sequence[LayerSpec], batch: Batch) -> Shape2d:
-    """Shape of the base grid, on which all layers of a batch must agree."""
-    shapes = set()
-    for layer in layers:
-        rows, cols = batch.layers[layer.key].valid.shape[-2:]
-        shapes.add(Shape2d(rows * layer.factor, cols * layer.factor))
-    if len(shapes) > 1:
-        raise ContractError(f"the layers of a batch lie on different grids: {sorted(shapes)}")
-    return shapes.pop()

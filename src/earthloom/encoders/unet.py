@@ -11,8 +11,10 @@ from earthloom.encoders.base import (
     Encoder,
     Features,
     Statistics,
+    base_shape,
     mask_on_base_grid,
     on_base_grid,
+    seen_in,
 )
 from earthloom.errors import ContractError
 from earthloom.sample import Batch, LayerSpec, Shape2d
@@ -119,30 +121,3 @@ def _planes(encoder: Encoder, batch: Batch, shape: Shape2d) -> Iterator[tuple[Te
         layer = batch.layers[spec.key]
         pixels = on_base_grid(encoder.normalised(spec, layer), shape)
         yield pixels, mask_on_base_grid(layer.valid, shape)
-
-
-def base_shape(layers: tuple[LayerSpec, ...], batch: Batch) -> Shape2d:
-    """Rows and columns of the base grid under a batch."""
-    rows, cols = batch.layers[layers[0].key].pixels.shape[-2:]
-    return Shape2d(rows * layers[0].factor, cols * layers[0].factor)
-
-
-def seen_in(layers: tuple[LayerSpec, ...], batch: Batch) -> Tensor:
-    """(B, H, W) bool: where any layer that changes in time was seen on any date.
-
-    Elevation is known everywhere, and says nothing about what was seen.
-    """
-    shape = base_shape(layers, batch)
-    moving = [layer for layer in layers if layer.dates != ("static",)] or list(layers)
-    masks = [mask_on_base_grid(batch.layers[s.key].valid.any(dim=1), shape) for s in moving]
-    return torch.stack(masks).any(dim=0)
-
-
-def require_two_dates(layers: tuple[LayerSpec, ...]) -> None:
-    """ContractError unless every layer has two dates."""
-    for layer in layers:
-        if len(layer.dates) != 2:
-            raise ContractError(
-                f"a change model compares two dates; layer {layer.key} has {len(layer.dates)}: "
-                "choose two dates, or the model 'unet'"
-            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from earthloom.fit.boosted_change import fit_boosted_change
 from earthloom.fit.closed_form import fit_closed_form
 from earthloom.fit.model import Model
 from earthloom.sample import Samples
@@ -18,9 +19,11 @@ def fit_model(
     samples: Samples, task: PixelClasses, choice: ModelChoice, seed: int, tick: Tick
 ) -> Model:
     """Fits the chosen model to the samples; the same seed gives the same model on one machine."""
-    if choice.name in ("ridge", "forest"):
-        return fit_closed_form(samples, task, choice, seed, tick)
-    # Lightning takes seconds to import, which a closed-form fit need not wait for.
-    from earthloom.fit.network import fit_network
+    if choice.name == "unet":
+        # Lightning takes seconds to import, which the other fits need not wait for.
+        from earthloom.fit.network import fit_network
 
-    return fit_network(samples, task, choice, seed, tick)
+        return fit_network(samples, task, choice, seed, tick)
+    if choice.name == "boosted-change":
+        return fit_boosted_change(samples, task, choice, seed, tick)
+    return fit_closed_form(samples, task, choice, seed, tick)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from earthloom.project import ForestModel, RidgeModel
 
 PER_CHIP_AND_CLASS = 32
-"""Most pixels of a class that are taken from one chip: the others lie beside them and look alike."""
+"""Most pixels of a class that are taken from one chip; the others lie beside and look alike."""
 
-_MOST = 20_000
+_MOST = 12_000
 """Most pixels in all; beyond, those of the classes that have most are thinned."""
 
 _BATCH_PIXELS = 65_536
@@ -112,7 +112,7 @@ def _forest(
         trees=choice.trees,
         seed=seed,
     )
-    return head, {"nodes": head.nodes, "depth": head.depth}
+    return head, {"nodes": head.nodes, "depth": int(head.depths.max())}
 
 
 @torch.inference_mode()
@@ -204,7 +204,8 @@ def _chosen(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rows, columns, codes and weights of the labelled pixels that are taken from a chip.
 
-    Pixels that were never seen are not. The draw follows from the seed and the chip's name, so the order of chips plays no part.
+    Pixels that were never seen are not. The draw follows from the seed and the chip's name, so
+    the order of chips plays no part.
     """
     assert chip.label is not None
     key = int.from_bytes(hashlib.sha256(f"{seed} {chip.id}".encode()).digest()[:8])

@@ -26,12 +26,12 @@ def head_of(forest: Any, channels: int, class_count: int) -> ForestHead:
     grown = [estimator.tree_ for estimator in forest.estimators_]
     sizes = [tree.node_count for tree in grown]
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    depth = max(tree.max_depth for tree in grown)
-    head = ForestHead(channels, class_count, len(grown), sum(sizes), depth)
+    head = ForestHead(channels, class_count, len(grown), sum(sizes))
+    head.depths.copy_(torch.tensor([tree.max_depth for tree in grown]))
     head.roots.copy_(torch.from_numpy(roots))
     head.feature.copy_(torch.from_numpy(np.concatenate([t.feature.clip(min=0) for t in grown])))
     thresholds = np.concatenate([tree.threshold for tree in grown])
-    head.threshold.copy_(torch.from_numpy(_round_down(thresholds)))
+    head.threshold.copy_(torch.from_numpy(round_down(thresholds)))
     children = [_children(tree, root) for tree, root in zip(grown, roots, strict=True)]
     head.branches.copy_(torch.from_numpy(np.concatenate(children)))
     head.shares[:, torch.from_numpy(forest.classes_)] = torch.from_numpy(
@@ -40,7 +40,7 @@ def head_of(forest: Any, channels: int, class_count: int) -> ForestHead:
     return head.eval()
 
 
-def _round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+def round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest float32 not above each threshold: a float32 feature falls on the same side."""
     near = thresholds.astype(np.float32)
     below = np.nextafter(near, np.float32(-np.inf))

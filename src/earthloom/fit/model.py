@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from earthloom.encoders import Encoder, Statistics
+from earthloom.encoders import Encoder, Statistics, mask_on_base_grid, on_base_grid
 from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import DataError, choices
-from earthloom.sample import Batch, LayerSpec
+from earthloom.sample import Batch, LayerSpec, Shape2d
 from earthloom.tasks import Head, PixelClasses
 from earthloom.tasks.registry import HEADS
 
@@ -33,7 +33,11 @@ class Member:
         """(B, K, H, W) float32, summing to one over K; NaN where nothing was seen."""
         features = self.encoder(batch)
         shares = self.head(features.pixels).float().softmax(dim=1)
-        return torch.where(features.seen[:, None], shares, torch.nan)
+        seen, stride = features.seen, self.encoder.stride
+        if stride > 1:
+            shape = Shape2d(shares.shape[-2] * stride, shares.shape[-1] * stride)
+            shares, seen = on_base_grid(shares, shape), mask_on_base_grid(seen, shape)
+        return torch.where(seen[:, None], shares, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Model:
     def radius(self) -> int:
         """Pixels of the base grid that the model looks beyond the one it predicts."""
         return max(member.encoder.radius for member in self.members)
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether it compares a chip with the whole place that it is of."""
+        return any(member.encoder.needs_moments for member in self.members)
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> Tensor:

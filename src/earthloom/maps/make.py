@@ -28,7 +28,7 @@ from earthloom.maps.cog import (
 from earthloom.maps.item import write_item
 from earthloom.maps.predict import predict_strips, tiling_for
 from earthloom.progress import Tick
-from earthloom.sample import Shape2d, Window
+from earthloom.sample import Moments, Shape2d, Window
 from earthloom.tasks import decide
 
 MAP = "map.tif"
@@ -43,6 +43,8 @@ class MapInputs:
     area: Area
     cube: Cube
     model: Model
+    moments: Moments | None
+    """Of the area, where the model compares with it."""
     dates: tuple[date, date]
     """First and last day of the observations."""
     scenes: Sequence[str]
@@ -66,7 +68,11 @@ def make_map(inputs: MapInputs, window: int, overlap: float, folder: Path, tick:
     outline = project_outline(area.outline, area.box) if area.outline else None
     tiling = tiling_for(model, window, overlap)
     strips = predict_strips(
-        model, inputs.cube, tiling, lambda done, total: tick(done, total, area.name)
+        model,
+        inputs.cube,
+        tiling,
+        lambda done, total: tick(done, total, area.name),
+        inputs.moments,
     )
     for row, probabilities in strips:
         if outline is not None:

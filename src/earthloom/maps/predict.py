@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from earthloom.cube import Cube
 from earthloom.fit import Model
-from earthloom.sample import Chip, Shape2d, Window, collate
+from earthloom.sample import Chip, Moments, Shape2d, Window, collate
 
-BATCH_PIXELS = 4 * 256 * 256
+BATCH_PIXELS = 256 * 256
 """How many pixels the model is given at a time."""
 
 
@@ -49,7 +49,11 @@ def tiling_for(model: Model, window: int, overlap: float) -> Tiling:
 
 
 def predict_strips(
-    model: Model, cube: Cube, tiling: Tiling, tick: Callable[[int, int], None]
+    model: Model,
+    cube: Cube,
+    tiling: Tiling,
+    tick: Callable[[int, int], None],
+    moments: Moments | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Probabilities strip by strip: the first row, and (K, rows, W); NaN where nothing was seen.
 
@@ -64,7 +68,7 @@ def predict_strips(
     ramp = tiling.ramp()
     share = ramp[:, None] * ramp[None, :]
     for number, row in enumerate(rows):
-        for col, probabilities in _row_of_windows(model, cube, tiling, row, cols):
+        for col, probabilities in _row_of_windows(model, cube, tiling, row, cols, moments):
             across = slice(col, col + tiling.size)
             seen = ~np.isnan(probabilities[0])
             total[:, :, across] += np.where(seen, probabilities, 0) * share
@@ -79,14 +83,22 @@ def predict_strips(
 
 
 def _row_of_windows(
-    model: Model, cube: Cube, tiling: Tiling, row: int, cols: list[int]
+    model: Model,
+    cube: Cube,
+    tiling: Tiling,
+    row: int,
+    cols: list[int],
+    moments: Moments | None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Each window of a row: its first column, and its probabilities (K, size, size)."""
     shape = Shape2d(tiling.size, tiling.size)
     batch = max(BATCH_PIXELS // tiling.size**2, 1)
     for first in range(0, len(cols), batch):
         some = cols[first : first + batch]
-        chips = [Chip(f"{row}_{col}", shape, cube.window(Window(row, col, shape))) for col in some]
+        chips = [
+            Chip(f"{row}_{col}", shape, cube.window(Window(row, col, shape)), moments=moments)
+            for col in some
+        ]
         probabilities = model.probabilities(collate(chips)).to(torch.float32).cpu().numpy()
         yield from zip(some, probabilities)
 

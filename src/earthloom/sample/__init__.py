@@ -1,7 +1,7 @@
 """The sample contract: what a chip is, from the archive to the model, in numpy and torch alone."""
 
 from earthloom.sample.batch import Batch, LayerBatch, collate
-from earthloom.sample.chip import UNLABELLED, Chip, Layer, LayerSpec
+from earthloom.sample.chip import UNLABELLED, Chip, Layer, LayerSpec, Moments
 from earthloom.sample.place import Place, Shape2d, Window
 from earthloom.sample.samples import Samples, Subset, chips_of
 
@@ -12,6 +12,7 @@ __all__ = [
     "Layer",
     "LayerBatch",
     "LayerSpec",
+    "Moments",
     "Place",
     "Samples",
     "Shape2d",

@@ -31,6 +31,10 @@ class Batch:
     layers: Mapping[str, LayerBatch]
     label: Tensor | None
     """(B, H, W) int64 class codes on the base grid, 0 where unlabelled; None without labels."""
+    mean: Tensor | None = None
+    """(B, N) float32, see `Moments`; None where chips have none."""
+    covariance: Tensor | None = None
+    """(B, N, N) float32."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
@@ -38,7 +42,11 @@ class Batch:
             key: LayerBatch(layer.pixels.to(device), layer.valid.to(device), layer.days.to(device))
             for key, layer in self.layers.items()
         }
-        return Batch(self.ids, layers, None if self.label is None else self.label.to(device))
+        others = (
+            None if each is None else each.to(device)
+            for each in (self.label, self.mean, self.covariance)
+        )
+        return Batch(self.ids, layers, *others)
 
 
 def collate(chips: Sequence[Chip]) -> Batch:
@@ -62,4 +70,15 @@ def collate(chips: Sequence[Chip]) -> Batch:
     if labels and len(labels) < len(chips):
         raise ContractError("a batch cannot mix chips with and without labels")
     label = torch.from_numpy(np.stack(labels).astype(np.int64)) if labels else None
-    return Batch(tuple(chip.id for chip in chips), layers, label)
+    moments = [chip.moments for chip in chips if chip.moments is not None]
+    if moments and len(moments) < len(chips):
+        raise ContractError("a batch cannot mix chips with and without moments of their places")
+    return Batch(
+        ids=tuple(chip.id for chip in chips),
+        layers=layers,
+        label=label,
+        mean=torch.from_numpy(np.stack([each.mean for each in moments])) if moments else None,
+        covariance=(
+            torch.from_numpy(np.stack([each.covariance for each in moments])) if moments else None
+        ),
+    )

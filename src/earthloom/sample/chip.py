@@ -94,6 +94,20 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of every band on every date over a whole place.
+
+    They tell what is unusual in a place from what its seasons and its light do to all of it. The N
+    variables stand in the order of the layers, then of their dates, then of their bands.
+    """
+
+    mean: NDArray[np.float32]
+    """(N,) in the layers' units."""
+    covariance: NDArray[np.float32]
+    """(N, N)."""
+
+
+@dataclass(frozen=True)
 class Chip:
     """A sample: the layers of one place, and its label where it has one."""
 
@@ -108,3 +122,5 @@ class Chip:
     """What must not be split between training and test: a place, a block, a date."""
     place: Place | None = None
     """Absent for a photograph, or for a bare pixel series."""
+    moments: Moments | None = None
+    """Of the whole place that the chip was cut from, where a model compares with it."""

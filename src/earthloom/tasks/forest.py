@@ -7,8 +7,8 @@ from torch import Tensor
 
 from earthloom.tasks.heads import Head
 
-_ROWS = 65_536
-"""Pixels that go down the trees at a time."""
+_ROWS = 8_192
+"""Pixels that go down the trees at a time: few enough for a cache to hold their features."""
 
 _LEAST = 1e-9
 """Probability whose logarithm stands for that of a class that no tree votes for."""
@@ -30,16 +30,19 @@ class ForestHead(Head):
     """(nodes,) int64: which feature a node asks for; 0 in a leaf."""
     threshold: Tensor
     """(nodes,) float32: a pixel goes left if its feature is not above it."""
+    depths: Tensor
+    """(trees,) int64: steps from each root to its farthest leaf."""
     branches: Tensor
     """(nodes, 2) int64: left and right."""
     shares: Tensor
     """(nodes, K) float32: share of each class among the training pixels there."""
 
-    def __init__(self, channels: int, classes: int, trees: int, nodes: int, depth: int) -> None:
+    def __init__(self, channels: int, classes: int, trees: int, nodes: int) -> None:
         super().__init__()
         self.channels, self.classes = channels, classes
-        self.trees, self.nodes, self.depth = trees, nodes, depth
+        self.trees, self.nodes = trees, nodes
         self.register_buffer("roots", torch.zeros(trees, dtype=torch.int64))
+        self.register_buffer("depths", torch.zeros(trees, dtype=torch.int64))
         self.register_buffer("feature", torch.zeros(nodes, dtype=torch.int64))
         self.register_buffer("threshold", torch.zeros(nodes))
         self.register_buffer("branches", torch.zeros(nodes, 2, dtype=torch.int64))
@@ -51,7 +54,6 @@ class ForestHead(Head):
             "classes": self.classes,
             "trees": self.trees,
             "nodes": self.nodes,
-            "depth": self.depth,
         }
 
     def forward(self, features: Tensor) -> Tensor:
@@ -63,14 +65,16 @@ class ForestHead(Head):
 
     def _mean_shares(self, rows: Tensor) -> Tensor:
         """(N, F) to the mean over trees of the class shares in the leaf, (N, K)."""
-        total = torch.zeros(len(rows), self.classes, device=rows.device)
+        count = len(rows)
+        total = torch.zeros(count, self.classes, device=rows.device)
         turned = rows.T.contiguous().flatten()  # feature f of row n at f * N + n
-        here = torch.arange(len(rows), device=rows.device)
-        for root in self.roots.tolist():
+        start, branches = self.feature * count, self.branches.flatten()
+        here = torch.arange(count, device=rows.device)
+        for root, depth in zip(self.roots.tolist(), self.depths.tolist(), strict=True):
             node = torch.full_like(here, root)
-            for _ in range(self.depth):
-                value = turned[self.feature[node] * len(rows) + here]
-                side = (value > self.threshold[node]).long()
-                node = self.branches.flatten()[2 * node + side]
-            total += self.shares[node]
+            for _ in range(depth):
+                value = turned.index_select(0, start.index_select(0, node).add_(here))
+                right = value > self.threshold.index_select(0, node)
+                node = branches.index_select(0, node.mul_(2).add_(right))
+            total += self.shares.index_select(0, node)
         return total / self.trees

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Head(nn.Module, ABC):
     """Features of pixels to one logit a class.
 
-    `forward` takes (B, F, H, W) and gives (B, K, H, W) float32, K in the order of the task's classes.
+    `forward` takes (B, F, H, W) and gives (B, K, H, W) float32, K in the order of the classes.
     """
 
     name: str

@@ -11,8 +11,8 @@ _CLIP = 6.0
 """Features beyond so many standard deviations are held there: a line should not run away on a pixel
 that is like nothing in the training data."""
 
-_ROWS = 16_384
-"""Pixels that are expanded at a time; with 2048 random features, 128 MiB of them."""
+_ROWS = 2_048
+"""Pixels that are scored at a time: with 2048 random features 8 MiB, which a cache can hold."""
 
 NEVER = -30.0
 """Logit of a class that no training pixel had; its probability is then zero to nine digits."""
@@ -62,10 +62,22 @@ class RidgeHead(Head):
 
     def forward(self, features: Tensor) -> Tensor:
         rows = features.movedim(1, -1).reshape(-1, self.channels)
-        scores = [self.expand(part) @ self.weights for part in torch.split(rows, _ROWS)]
-        logits = (torch.cat(scores) / self.temperature).masked_fill(self.absent, NEVER)
+        scores = torch.cat([self._scores(part) for part in torch.split(rows, _ROWS)])
+        logits = (scores / self.temperature).masked_fill(self.absent, NEVER)
         batch, _, *size = features.shape
         return logits.reshape(batch, *size, self.classes).movedim(-1, 1)
+
+    def _scores(self, rows: Tensor) -> Tensor:
+        """(N, F) to (N, K): `expand(rows) @ weights`, without putting the parts side by side."""
+        half = self.frequencies.shape[1]
+        constant, linear, cosine, sine = torch.split(self.weights, [1, self.channels, half, half])
+        rows = self.standardise(rows)
+        scores = torch.addmm(constant, rows, linear / self.channels**0.5)
+        if half:
+            angles = rows @ self.frequencies
+            scores = torch.addmm(scores, angles.cos(), cosine / half**0.5)
+            scores = torch.addmm(scores, angles.sin(), sine / half**0.5)
+        return scores
 
     def standardise(self, rows: Tensor) -> Tensor:
         """Features (N, F) in standard deviations from the training pixels' mean."""

@@ -99,21 +99,15 @@ class World:
         As seen through a pixel's point spread: at borders, neighbours mix.
         """
         palette = reflectance_palette(self.traits, self.conditions(day))
-        wanted = [BANDS.index(band) for band in bands]
-        picked = palette.reshape(-1, len(BANDS))[:, wanted]
-        pixels = np.moveaxis(picked.take(self._place.ravel(), axis=0), 1, 0)
-        return spread(pixels.reshape(len(bands), *self._place.shape), _SPREAD)
+        return spread(self._paint(palette[..., [BANDS.index(band) for band in bands]]), _SPREAD)
 
     def backscatter(self, day: float) -> Floats:
         """Gamma nought (VV and VH, rows, cols) in linear power, without speckle."""
-        palette = backscatter_palette(self.traits, self.conditions(day)).reshape(-1, 2)
-        picked = palette.take(self._place.ravel(), axis=0)
-        return np.ascontiguousarray(np.moveaxis(picked, 1, 0)).reshape(2, *self._place.shape)
+        return self._paint(backscatter_palette(self.traits, self.conditions(day)))
 
     def biomass(self, day: float) -> Floats:
         """Above-ground biomass (rows, cols), t/ha of dry matter."""
-        palette = biomass_palette(self.traits, day).ravel()
-        return palette.take(self._place)
+        return self._paint(biomass_palette(self.traits, day)[..., None]).squeeze(axis=0)
 
     def sky(self, day: float, cover: float | None = None) -> Sky:
         """Clouds, shadows, haze at the optical overpass of a day; `cover` sets the clouds' part."""
@@ -133,6 +127,11 @@ class World:
         wind = float(stream(self.spec.seed, "wind", int(day)).standard_normal())
         wetness = float(self.wetness[int(np.clip(day, 1, 366)) - 1])
         return Conditions(float(day), self.sun(day).zenith, wetness, float(np.clip(wind, -2, 2)))
+
+    def _paint(self, palette: Floats) -> Floats:
+        """(channel, rows, cols) from what each (piece, level, channel) looks like."""
+        channels = np.ascontiguousarray(palette.reshape(-1, palette.shape[-1]).T)
+        return np.stack([channel.take(self._place) for channel in channels])
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:

@@ -128,7 +128,8 @@ def _whole_pieces(rng: np.random.Generator, labels: Labels, among: Mask, wanted:
     if not area.any():
         return np.zeros(labels.shape, np.bool_)
     score = -np.abs(np.log(np.maximum(area, 1) / wanted)) - 1e6 * (area == 0)
-    chosen = among & (labels == int(np.argmax(score + rng.normal(0, 0.15, count))))
+    best = int(np.argmax(score + rng.normal(0, 0.15, count)))
+    chosen: Mask = np.asarray(among & (labels == best))
     if chosen.sum() <= 1.4 * wanted:
         return chosen
     return highest(_around(rng, chosen), chosen, wanted)

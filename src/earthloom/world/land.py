@@ -173,10 +173,10 @@ def _paint_shrubs(seed: int, canvas: _Canvas, relief: Relief, patches: Cells, ap
     rng = stream(seed, "shrubs")
     forest = ((canvas.code == 3) | (canvas.code == 4)).astype(np.float32)
     edge = blur(forest, 90.0 / canvas.extent.resolution)
-    score = 2.2 * edge + 5.0 * np.minimum(relief.slope, 0.15)
-    score = score + 0.8 * broad(rng, canvas.extent, 800.0)
+    steep = 5.0 * np.minimum(relief.slope, 0.15)
+    score = 2.2 * edge + steep + 0.8 * broad(rng, canvas.extent, 800.0)
     shrubs = highest(
-        _ragged(score, patches, rng, canvas.extent),
+        _ragged(score.astype(np.float32), patches, rng, canvas.extent),
         canvas.open() & apart,
         round(_PARTS["shrubland"] * canvas.code.size),
     )

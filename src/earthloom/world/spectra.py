@@ -47,9 +47,9 @@ def water_reflectance(sediment: float, chlorophyll: float, dissolved: float) -> 
     """Reflectance (band,) of deep inland water, unit 1.
 
     Irradiance reflectance 0.33 * bb / (a + bb) below the surface (Morel & Prieur 1977), taken
-    through the surface with 0.54, and 0.006 of sky glint. Specific absorption and scattering after Bukata
-    et al. (1995), approximate. `sediment` in g/m3, `chlorophyll` in mg/m3, `dissolved` is the
-    absorption of dissolved organic matter at 440 nm in 1/m.
+    through the surface with 0.54, and 0.006 of sky glint. Specific absorption and scattering
+    after Bukata et al. (1995), approximate. `sediment` in g/m3, `chlorophyll` in mg/m3, `dissolved`
+    is the absorption of dissolved organic matter at 440 nm in 1/m.
     """
     absorption = (
         _WATER_ABSORPTION
