@@ -16,7 +16,9 @@ from earthloom.assess.area import (
     write_accuracy,
     write_sample,
 )
-from earthloom.assess.folds import FoldScores, score_area, score_change_vectors, score_samples
+from earthloom.assess.folds import FoldScores, score_change_vectors, score_map, score_samples
+from earthloom.assess.folds_report import FoldsReportInputs, PlaceInputs, write_folds_report
+from earthloom.assess.forest_baseline import LabelledPlace, forest_confusions
 from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.sample import SampleDesign, draw_sample
 from earthloom.errors import LabelError, ProjectError, choices
@@ -112,28 +114,63 @@ def _by_folds(pipeline: Pipeline, settings: FoldsAssessment) -> StageResult:
             f"classes are: {choices(names)}"
         )
     digests = {fold: pipeline.model(fold)[1].digest for fold in pipeline.folds}
+    maps = _maps(pipeline)
     inputs = {
         "samples": pipeline.samples[1],
         "models": digests,
         "assess": settings.as_inputs(),
         "classes": list(names),
+        "maps": {name: result.digest for name, result in maps.items()},
+        "failed": dict(pipeline.failed),
     }
 
     def write(folder: Path) -> None:
         figures = {"classes": list(names)} | _fold_figures(pipeline, settings)
         write_accuracy(folder / ACCURACY, figures)
+        places = [_place(pipeline, name, result) for name, result in maps.items()]
+        write_folds_report(
+            folder / REPORT,
+            FoldsReportInputs(
+                project=pipeline.project,
+                assess=settings,
+                figures=figures,
+                places=places,
+                failed=pipeline.failed,
+            ),
+        )
 
     return pipeline.stage("assess", inputs, write)
 
 
+def _maps(pipeline: Pipeline) -> dict[str, StageResult]:
+    """The map of each area; pixel series have no place to map."""
+    if isinstance(pipeline.project.archive, SeriesArchive):
+        return {}
+    return {name: pipeline.map(name) for name in pipeline.areas}
+
+
+def _place(pipeline: Pipeline, name: str, mapped: StageResult) -> PlaceInputs:
+    return PlaceInputs(
+        area=pipeline.areas[name],
+        cube=pipeline.cubes[name][0],
+        map_folder=mapped.folder,
+        labels=pipeline.labels.get(name),
+        scenes=pipeline.scenes[name],
+    )
+
+
 def _fold_figures(pipeline: Pipeline, settings: FoldsAssessment) -> dict[str, Any]:
     """Figures of the model and of each baseline, on the same folds."""
-    task, focus = pipeline.task, settings.focus
+    project, task, focus = pipeline.project, pipeline.task, settings.focus
     ways = ["model", *settings.baselines]
     figures = {}
     with bar("assess") as tick:
         total = len(ways) * len(pipeline.folds)
         for way_number, way in enumerate(ways):
+            if way == "forest" and _by_area(pipeline, settings):
+                confusions = forest_confusions(_truths(pipeline), task, project.seed, tick)
+                figures[way] = FoldScores(confusions).summary(task, focus)
+                continue
             confusions = {}
             for number, fold in enumerate(pipeline.folds, start=1):
                 confusions[fold] = _confusion(pipeline, settings, way, fold)
@@ -142,17 +179,30 @@ def _fold_figures(pipeline: Pipeline, settings: FoldsAssessment) -> dict[str, An
     return figures
 
 
+def _by_area(pipeline: Pipeline, settings: FoldsAssessment) -> bool:
+    """Whether folds are whole places, which are predicted wall to wall."""
+    return settings.by == "place" and not isinstance(pipeline.project.archive, SeriesArchive)
+
+
+def _truths(pipeline: Pipeline) -> dict[str, LabelledPlace]:
+    return {
+        fold: LabelledPlace(
+            pipeline.cubes[fold][0], pipeline.labels[fold].onto(pipeline.areas[fold].box)
+        )
+        for fold in pipeline.folds
+    }
+
+
 def _confusion(
     pipeline: Pipeline, settings: FoldsAssessment, way: str, fold: str
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Counts of one way of predicting on one fold."""
-    by_area = settings.by == "place" and not isinstance(pipeline.project.archive, SeriesArchive)
     if way == "change-vectors":
         area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
         return score_change_vectors(cube, area, pipeline.labels[fold], pipeline.task)
+    if _by_area(pipeline, settings):
+        path = pipeline.map(fold).folder / MAP
+        return score_map(path, pipeline.areas[fold], pipeline.labels[fold], pipeline.task)
     model, _ = pipeline.model(fold) if way == "model" else pipeline.forest(fold)
-    if by_area:
-        area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
-        return score_area(model, cube, area, pipeline.labels[fold])
     held_out = [int(index) for index in pipeline.folds[fold].test]
     return score_samples(model, Subset(pipeline.samples[0], held_out))

@@ -26,7 +26,7 @@ from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
 from earthloom.fit.folds import Fold, deal_folds, leave_group_out
 from earthloom.grid import Area, crs_wkt
-from earthloom.maps import MapInputs, make_map
+from earthloom.maps.make import MapInputs, make_map
 from earthloom.progress import Tick, bar, say
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
 from earthloom.sample import Moments, Samples, Shape2d, Subset

@@ -215,7 +215,7 @@ class ForestModel(Settings):
 
 
 class BoostedChangeModel(Settings):
-    """Boosted trees on what changed between two dates, compared with how the whole place changed."""
+    """Boosted trees on the change between two dates, against that of the whole place."""
 
     name: Literal["boosted-change"]
     trees: int = Field(150, ge=1, le=5000)
@@ -240,7 +240,9 @@ class NetworkModel(Settings):
     """Networks trained from different seeds, whose probabilities are averaged."""
 
 
-ModelChoice = Annotated[RidgeModel | ForestModel | BoostedChangeModel | NetworkModel, Field(discriminator="name")]
+ModelChoice = Annotated[
+    RidgeModel | ForestModel | BoostedChangeModel | NetworkModel, Field(discriminator="name")
+]
 
 
 class MapChoice(Settings):

@@ -14,8 +14,7 @@ from typing import Any
 
 import earthloom
 from earthloom.assessment import REPORT, assess_project
-from earthloom.maps import MAP, PROBABILITY
-from earthloom.maps.make import ITEM
+from earthloom.maps import ITEM, MAP, PROBABILITY
 from earthloom.pipeline import Pipeline
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
 from earthloom.stages import canonical_json, write_atomic

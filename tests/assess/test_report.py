@@ -22,8 +22,8 @@ from earthloom.assess.scores import Scores
 from earthloom.cube import Cube, LayerPlan, Step, open_cube
 from earthloom.cube.store import CubeWriter
 from earthloom.grid import Area, coarser
-from earthloom.maps import MAP, PROBABILITY
-from earthloom.maps.cog import CLASS_NODATA, PROBABILITY_NODATA, StripWriter
+from earthloom.maps import CLASS_NODATA, MAP, PROBABILITY, PROBABILITY_NODATA
+from earthloom.maps.cog import StripWriter
 from earthloom.project import Project, load_project
 from earthloom.sample import LayerSpec, Shape2d, Window
 from earthloom.sensors import load_sensor

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import torch
 from numpy.typing import NDArray
 
@@ -14,7 +16,6 @@ from earthloom.chips.labels import Labels
 from earthloom.cube import Cube
 from earthloom.fit import Model
 from earthloom.grid import Area
-from earthloom.maps.predict import predict_strips, tiling_for
 from earthloom.sample import Samples, Shape2d, Window, chips_of, collate
 from earthloom.tasks import PixelClasses, decide
 
@@ -66,16 +67,11 @@ def score_samples(model: Model, samples: Samples) -> NDArray[np.int64]:
     return total
 
 
-def score_area(model: Model, cube: Cube, area: Area, labels: Labels) -> NDArray[np.int64]:
-    """(K, K) counts over the labelled pixels of a held-out area, predicted wall to wall."""
-    codes = model.task.codes
-    total = np.zeros((len(codes), len(codes)), np.int64)
-    truth = labels.onto(area.box)
-    tiling = tiling_for(model, window=240, overlap=0.25)
-    for row, probabilities in predict_strips(model, cube, tiling, lambda done, total: None):
-        chosen = decide(probabilities, codes, model.threshold)
-        total += confusion_of(chosen, truth[row : row + len(chosen)], codes)
-    return total
+def score_map(map_path: Path, area: Area, labels: Labels, task: PixelClasses) -> NDArray[np.int64]:
+    """(K, K) counts over the labelled pixels of an area, from the map that was made of it."""
+    with rasterio.open(map_path) as source:
+        mapped = source.read(1)
+    return confusion_of(mapped, labels.onto(area.box), task.codes)
 
 
 def score_change_vectors(

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from earthloom.cube import Cube
-from earthloom.maps.cog import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
+from earthloom.maps import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
 from earthloom.project import LandClass
 from earthloom.sample import LayerSpec
 

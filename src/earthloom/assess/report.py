@@ -36,8 +36,7 @@ from earthloom.assess.pictures import (
 from earthloom.assess.words import answer, no_accuracy, percent, without_folders
 from earthloom.cube import Cube
 from earthloom.grid import Area
-from earthloom.maps import MAP, PROBABILITY
-from earthloom.maps.cog import CLASS_NODATA
+from earthloom.maps import CLASS_NODATA, MAP, PROBABILITY
 from earthloom.maps.make import read_summary
 from earthloom.project import Project, SampleAssessment
 from earthloom.stages import MANIFEST, write_atomic

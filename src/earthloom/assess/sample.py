@@ -100,7 +100,7 @@ def _strips(
     """Strips of the map: first row, classes (rows, W), and where points may lie."""
     for row in range(0, source.height, _ROWS):
         rows = min(_ROWS, source.height - row)
-        window = RasterWindow(0, row, source.width, rows)  # type: ignore[call-arg]
+        window = RasterWindow(0, row, source.width, rows)
         classes: NDArray[np.uint8] = source.read(1, window=window)
         free = np.ones(classes.shape, np.bool_)
         if keep_out is not None:

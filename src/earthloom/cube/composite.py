@@ -19,7 +19,7 @@ def composite(
     is the mean of the middle two. The order of the observations does not matter.
     """
     _, bands, rows, cols = stack.shape
-    seen: NDArray[np.bool_] = ~np.isnan(stack).any(axis=1)
+    seen = np.asarray(~np.isnan(stack).any(axis=1), np.bool_)
     count = seen.sum(axis=0)
     if not count.any():
         return np.full((bands, rows, cols), np.nan, np.float32), count.astype(np.uint8)

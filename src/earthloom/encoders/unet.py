@@ -16,7 +16,6 @@ from earthloom.encoders.base import (
     on_base_grid,
     seen_in,
 )
-from earthloom.errors import ContractError
 from earthloom.sample import Batch, LayerSpec, Shape2d
 
 
@@ -57,7 +56,7 @@ class UNetBody(nn.Module):
     @property
     def radius(self) -> int:
         """Pixels that a prediction depends on, each way: 2 a block at each level, both ways."""
-        return 4 * (2**self.levels - 1) + 2 * 2**self.levels
+        return int(6 * 2**self.levels - 4)
 
     def forward(self, pixels: Tensor) -> Tensor:
         rows, cols = pixels.shape[-2:]

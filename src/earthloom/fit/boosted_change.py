@@ -35,7 +35,7 @@ def fit_boosted_change(
     """A model of the task's second class, change, against its first.
 
     As many cells are drawn from each group of samples, a place, so that no large place drowns a
-    small one. A cell is changed if half of it or more is, and unchanged if none of it is. LabelError
+    small one. A cell is changed if half of it or more is, unchanged if none of it is. LabelError
     if there is no changed or no unchanged cell.
     """
     if len(task.codes) != 2:
@@ -77,9 +77,7 @@ def _draw(
             taken = random.choice(len(flat), min(most, len(flat)), replace=False)
             for number in np.unique(chips[taken]):
                 drawn[int(number)][changed].append(flat[taken[chips[taken] == number]])
-    return {
-        number: (_joined(both[1]), _joined(both[0])) for number, both in sorted(drawn.items())
-    }
+    return {number: (_joined(both[1]), _joined(both[0])) for number, both in sorted(drawn.items())}
 
 
 def _cell_states(

@@ -14,7 +14,7 @@ def grow_forest(
     features: Tensor, classes: Tensor, *, class_count: int, trees: int, seed: int
 ) -> ForestHead:
     """A random forest on features (N, F) of pixels of class index (N,), scikit-learn's defaults."""
-    from sklearn.ensemble import RandomForestClassifier  # type: ignore[import-untyped]
+    from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=-1)
     forest.fit(features.numpy(), classes.numpy())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from earthloom.encoders.base import Encoder
-from earthloom.encoders.registry import ENCODERS
+from earthloom.encoders.unet import UNet
 from earthloom.errors import LabelError, choices
 from earthloom.fit.augment import cropped, turned
 from earthloom.fit.model import Member, Model
@@ -42,7 +42,7 @@ def fit_network(
     for number in range(choice.members):
         member_seed = seed * 1000 + number
         torch.manual_seed(member_seed)
-        encoder = ENCODERS[choice.name](
+        encoder = UNet(
             tuple(samples.specs.values()), statistics, width=choice.width, levels=choice.levels
         )
         head = ConvHead(encoder.channels, len(task.codes))
@@ -50,7 +50,7 @@ def fit_network(
             _Training(encoder, head, task, _class_weights(counts), choice),
             _Draws(chips, choice, member_seed),
             choice,
-            lambda step, first=number * choice.steps: tick(  # type: ignore[misc]
+            lambda step, first=number * choice.steps: tick(
                 first + step, choice.members * choice.steps
             ),
         )

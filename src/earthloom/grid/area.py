@@ -35,7 +35,7 @@ def read_outline(source: Path | tuple[float, float, float, float]) -> BaseGeomet
         raise DataError(f"the area file {source} cannot be read as vector data: {error}") from error
     if table.crs is None:
         raise DataError(f"the area file {source} has no CRS; save it with one, such as EPSG:4326")
-    outline = shapely.make_valid(table.to_crs(4326).union_all())
+    outline: BaseGeometry = shapely.make_valid(table.to_crs(4326).union_all())
     if outline.is_empty or outline.area == 0:
         raise DataError(
             f"the area in {source} is empty: {len(table)} features without any surface; "

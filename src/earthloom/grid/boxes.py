@@ -36,7 +36,7 @@ def coarser(box: GeoBox, factor: int) -> GeoBox:
 def window_box(box: GeoBox, window: Window) -> GeoBox:
     """The grid of a window; the window may reach over the edges."""
     moved = box.affine * box.affine.translation(window.col, window.row)
-    return GeoBox(tuple(window.shape), moved, box.crs)
+    return GeoBox((window.shape.rows, window.shape.cols), moved, box.crs)
 
 
 def place_of(box: GeoBox) -> Place:

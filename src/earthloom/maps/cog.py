@@ -13,11 +13,8 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 
 from earthloom.grid import crs_wkt
+from earthloom.maps import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
 from earthloom.tasks import PixelClasses
-
-PROBABILITY_SCALE = 1 / 250
-PROBABILITY_NODATA = 255
-CLASS_NODATA = 0
 
 
 class StripWriter:
@@ -54,7 +51,7 @@ class StripWriter:
     def write(self, row: int, strip: NDArray[np.uint8]) -> None:
         """Writes a strip (bands, rows, W) from a row on."""
         _, rows, cols = strip.shape
-        self._file.write(strip, window=RasterWindow(0, row, cols, rows))  # type: ignore[call-arg]
+        self._file.write(strip, window=RasterWindow(0, row, cols, rows))
 
     def finish(self, overviews: str) -> None:
         """Writes the COG, its overviews resampled by `overviews`, and removes the strips."""

@@ -16,10 +16,15 @@ from shapely.geometry.base import BaseGeometry
 from earthloom.cube import Cube
 from earthloom.fit import Model
 from earthloom.grid import Area, project_outline, window_box
-from earthloom.maps.cog import (
+from earthloom.maps import (
     CLASS_NODATA,
+    ITEM,
+    MAP,
+    PROBABILITY,
     PROBABILITY_NODATA,
     PROBABILITY_SCALE,
+)
+from earthloom.maps.cog import (
     StripWriter,
     colour_table,
     quantised,
@@ -30,10 +35,6 @@ from earthloom.maps.predict import predict_strips, tiling_for
 from earthloom.progress import Tick
 from earthloom.sample import Moments, Shape2d, Window
 from earthloom.tasks import decide
-
-MAP = "map.tif"
-PROBABILITY = "probability.tif"
-ITEM = "item.json"
 
 
 @dataclass(frozen=True)

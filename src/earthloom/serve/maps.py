@@ -17,9 +17,14 @@ from rio_tiler.models import ImageData
 from shapely.geometry import box, mapping
 
 from earthloom.errors import DataError
-from earthloom.maps import MAP, PROBABILITY
-from earthloom.maps.cog import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
-from earthloom.maps.make import ITEM
+from earthloom.maps import (
+    CLASS_NODATA,
+    ITEM,
+    MAP,
+    PROBABILITY,
+    PROBABILITY_NODATA,
+    PROBABILITY_SCALE,
+)
 from earthloom.project import LandClass, Project
 
 CLASSES = "classes"

@@ -27,7 +27,7 @@ class BoostedHead(Head):
     feature: Tensor
     """(trees, questions) int64: which feature a question is about."""
     threshold: Tensor
-    """(trees, questions) float32: the answer is yes, to the left, if the feature is not above it."""
+    """(trees, questions) float32: yes, to the left, if the feature is not above it."""
     sides: Tensor
     """(trees, questions, leaves) float32: +1 left, -1 right, 0 where a leaf is not below it."""
     lefts: Tensor
@@ -65,4 +65,4 @@ class BoostedHead(Head):
         yes = (asked <= self.threshold[..., None]).to(self.sides.dtype)
         turns = torch.bmm(self.sides.mT, yes)  # (trees, leaves, N)
         there = (turns == self.lefts[..., None]).to(self.values.dtype)
-        return self.start + torch.einsum("tln,tl->n", there, self.values)
+        return self.start + self.values.flatten() @ there.flatten(0, 1)
