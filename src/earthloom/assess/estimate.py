@@ -75,8 +75,16 @@ def estimate(
 
 
 def _within_variance(counts: NDArray[np.int64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(K, K) variance of the share of each reference class within each stratum."""
-    share = counts / np.maximum(drawn, 1)[:, None]
+    """(K, K) variance of the share of each reference class within each stratum.
+
+    The plain formula says zero where a stratum's points all agree, as if nothing else could be
+    there, and intervals then miss the truth. One observation, spread evenly over the classes
+    (Perks 1947), is added to each stratum for the variance alone: it matters where errors are few,
+    and vanishes where they are many. `benchmarks/intervals.py` measures how often intervals hold
+    the truth with and without it.
+    """
+    classes = len(drawn)
+    share = (counts + 1 / classes) / (drawn + 1)[:, None]
     variance: NDArray[np.float64] = share * (1 - share) / np.maximum(drawn - 1, 1)[:, None]
     return variance
 
