@@ -103,6 +103,7 @@ def run_stage(
     key = digest_of(recorded)
     found = None if force else _finished(folder, key)
     if found is not None:
+        _tidy(folder)
         return StageResult(folder, found, fresh=False)
     partial = folder.with_name(folder.name + ".partial")
     with disk_errors(folder):
@@ -168,6 +169,12 @@ def _replace(partial: Path, folder: Path) -> None:
     partial.rename(folder)
     if old.exists():
         shutil.rmtree(old)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a killed build of other inputs, or a killed replacement, left beside a stage."""
+    for ending in (".partial", ".old"):
+        shutil.rmtree(folder.with_name(folder.name + ending), ignore_errors=True)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -55,8 +55,9 @@ class UNetBody(nn.Module):
 
     @property
     def radius(self) -> int:
-        """Pixels that a prediction depends on, each way: 2 a block at each level, both ways."""
-        return int(6 * 2**self.levels - 4)
+        """Pixels that a prediction depends on, each way: 2 a block at each level, down and up."""
+        # 6 * 2**L - 4 for the convolutions, 2**L - 1 for where a pixel lies in a pooled cell.
+        return int(7 * 2**self.levels - 5)
 
     def forward(self, pixels: Tensor) -> Tensor:
         rows, cols = pixels.shape[-2:]

@@ -1,0 +1,107 @@
+"""The change model on small places that we make."""
+
+import numpy as np
+import pytest
+import torch
+
+from earthloom.errors import ContractError, LabelError
+from earthloom.fit import load_model, save_model
+from earthloom.fit.boosted_change import fit_boosted_change
+from earthloom.project import BoostedChangeModel
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d, collate
+from earthloom.tasks import PixelClasses
+
+SPEC = LayerSpec("s", 10, ("green", "red", "nir"), "1", ("1", "2"), (560.0, 665.0, 840.0))
+SIZE = Shape2d(96, 96)
+TASK = PixelClasses((1, 2), ("no change", "change"), ((0, 0, 0), (255, 0, 0)))
+CHOICE = BoostedChangeModel(name="boosted-change", trees=20, cells=500)
+
+
+def _ignore(done, total, detail=""):
+    assert done <= total
+
+
+def _place(seed, changes=True):
+    """A scene, its second date under another light, and a square that became brighter."""
+    random = np.random.default_rng(seed)
+    scene = 0.2 + 0.05 * random.normal(size=(3, *SIZE))
+    light = random.uniform(0.7, 1.3)
+    pixels = np.stack([scene, light * scene]) + 0.01 * random.normal(size=(2, 3, *SIZE))
+    label = np.ones(SIZE, np.uint8)
+    if changes:
+        row, col = random.integers(20, 50, size=2)
+        pixels[1, :, row : row + 24, col : col + 24] += 0.15
+        label[row : row + 24, col : col + 24] = 2
+    flat = pixels.reshape(6, -1)
+    return Chip(
+        f"place-{seed}",
+        SIZE,
+        {
+            SPEC.key: Layer(
+                SPEC, pixels.astype(np.float32), np.ones((2, *SIZE), bool), np.zeros(2, np.int32)
+            )
+        },
+        label,
+        group=f"place-{seed}",
+        moments=Moments(flat.mean(1).astype(np.float32), np.cov(flat).astype(np.float32)),
+    )
+
+
+class _Places:
+    def __init__(self, chips):
+        self.chips, self.specs = chips, {SPEC.key: SPEC}
+        self.groups = [chip.group for chip in chips]
+
+    def __len__(self):
+        return len(self.chips)
+
+    def __getitem__(self, index):
+        return self.chips[index]
+
+
+def test_finds_change_in_a_place_that_it_has_not_seen(tmp_path):
+    model = fit_boosted_change(_Places([_place(n) for n in range(4)]), TASK, CHOICE, 0, _ignore)
+    unseen = _place(9)
+    shares = model.probabilities(collate([unseen]))[0, 1].numpy()
+    found, true = shares >= 0.5, unseen.label == 2
+    assert (found & true).sum() / (found | true).sum() > 0.8
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model").probabilities(collate([unseen]))[0, 1].numpy()
+    assert np.array_equal(again, shares)
+
+
+def test_same_seed_same_model():
+    places = _Places([_place(n) for n in range(3)])
+    first, again = (fit_boosted_change(places, TASK, CHOICE, 5, _ignore) for _ in range(2))
+    states = [model.members[0].head.state_dict() for model in (first, again)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_no_change_anywhere_is_refused():
+    with pytest.raises(LabelError, match="0 show change"):
+        fit_boosted_change(_Places([_place(1, changes=False)]), TASK, CHOICE, 0, _ignore)
+
+
+def test_three_classes_are_refused():
+    three = PixelClasses((1, 2, 3), ("a", "b", "c"), ((0, 0, 0),) * 3)
+    with pytest.raises(ContractError, match="tells two classes"):
+        fit_boosted_change(_Places([_place(1)]), three, CHOICE, 0, _ignore)
+
+
+def test_chips_too_small_for_the_surroundings_are_refused():
+    chip = _place(1)
+    layer = chip.layers[SPEC.key]
+    small = Chip(
+        "small",
+        Shape2d(12, 12),
+        {
+            SPEC.key: Layer(
+                SPEC, layer.pixels[..., :12, :12], layer.valid[..., :12, :12], layer.days
+            )
+        },
+        chip.label[:12, :12],
+        group="a",
+        moments=chip.moments,
+    )
+    with pytest.raises(ContractError, match="chips of 12 px are too small"):
+        fit_boosted_change(_Places([small]), TASK, CHOICE, 0, _ignore)

@@ -1,0 +1,59 @@
+"""Training a small network with Lightning."""
+
+import numpy as np
+import pytest
+import torch
+
+from earthloom.errors import LabelError
+from earthloom.fit import load_model, save_model
+from earthloom.fit.augment import cropped, turned
+from earthloom.fit.network import fit_network
+from earthloom.project import NetworkModel
+from earthloom.sample import collate
+
+SMALL = NetworkModel(name="unet", width=8, levels=1, steps=60, batch=4, learning_rate=1e-2)
+
+
+def _ignore(done, total, detail=""):
+    assert done <= total
+
+
+def _accuracy(model, chip, task):
+    shares = model.probabilities(collate([chip]))[0]
+    labelled = chip.label > 0
+    predicted = np.asarray(task.codes)[shares.argmax(0).numpy()]
+    return (predicted == chip.label)[labelled].mean()
+
+
+def test_learns_classes_that_differ_and_survives_saving(chips, task, new_chip, tmp_path):
+    model = fit_network(chips, task, SMALL, seed=0, tick=_ignore)
+    unseen = new_chip(99)
+    assert _accuracy(model, unseen, task) > 0.8
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    batch = collate([unseen])
+    assert torch.equal(model.probabilities(batch), again.probabilities(batch))
+
+
+def test_same_seed_same_weights(chips, task):
+    few = SMALL.model_copy(update={"steps": 3})
+    first, again, other = (fit_network(chips, task, few, seed, _ignore) for seed in (1, 1, 2))
+    weights = [m.members[0].encoder.state_dict() for m in (first, again, other)]
+    assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
+    assert any(not torch.equal(weights[0][n], weights[2][n]) for n in weights[0])
+
+
+def test_one_class_is_refused_by_name(task, listed, new_chip):
+    with pytest.raises(LabelError, match="labels of two classes or more"):
+        fit_network(listed([new_chip(1, (2,))]), task, SMALL, 0, _ignore)
+
+
+def test_turns_and_crops_move_pixels_and_labels_together(new_chip):
+    chip = new_chip(3)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        moved = turned(cropped(chip, 4, random), random)
+        assert moved.label.shape == tuple(moved.shape) == (4, 4)
+        for key, layer in moved.layers.items():
+            assert layer.pixels.shape[-1] * layer.spec.factor == 4, key
+            assert np.isnan(layer.pixels[:, 0]).tolist() == (~layer.valid).tolist()
