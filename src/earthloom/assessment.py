@@ -44,6 +44,11 @@ def assess_project(pipeline: Pipeline) -> tuple[StageResult, dict[str, Any]]:
 
 def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
     project = pipeline.project
+    if len(pipeline.areas) != 1:
+        raise ProjectError(
+            f"assess.method 'sample' is for one area; the project has {len(pipeline.areas)}: "
+            f"{choices(pipeline.areas)}; use 'folds', or name one area"
+        )
     (name,) = pipeline.areas
     mapped = pipeline.map(name)
     files = [project.path(path) for path in (settings.reference, settings.truth) if path]

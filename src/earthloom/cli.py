@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -211,7 +212,9 @@ def main() -> None:
     try:
         app()
     except EarthloomError as error:
-        print(f"earthloom: error: {error}", file=sys.stderr)
+        # Libraries, whose words an error may hold, write several lines.
+        message = " ".join(line.strip() for line in str(error).splitlines())
+        print(f"earthloom: error: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
@@ -242,11 +245,14 @@ def _verb(
     """Runs one verb on a project file and prints what it made."""
     _ready(quiet)
     project = _load(file, out, changes or {})
-    from earthloom import verbs
 
-    function = getattr(verbs, name)
-    summary = _guarded(lambda: function(project, **(arguments or {})))
-    _finish(summary, as_json, accept=project.failed_scenes == "accept")
+    def work() -> dict[str, Any]:
+        from earthloom import verbs
+
+        summary: dict[str, Any] = getattr(verbs, name)(project, **(arguments or {}))
+        return summary
+
+    _finish(_guarded(work), as_json, accept=project.failed_scenes == "accept")
 
 
 def _load(file: Path, out: Path | None, changes: dict[str, Any]) -> "Project":
@@ -278,6 +284,8 @@ def _guarded(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except KeyboardInterrupt:
+        # What was broken off complains when it is thrown away, and has nothing to say.
+        warnings.simplefilter("ignore")
         raise Interrupted(
             "stopped; finished stages are kept, and the same command goes on from here"
         ) from None
@@ -285,17 +293,20 @@ def _guarded(work: Callable[[], Result]) -> Result:
 
 def _finish(summary: dict[str, Any], as_json: bool, accept: bool) -> None:
     """Prints a verb's summary; ends with 3 where scenes did not load, unless that is accepted."""
+    from earthloom.progress import warn
+
     failed = summary.get("failed_scenes", {})
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
         _print_human(summary)
     for scene, reason in failed.items():
-        print(f"earthloom: warning: scene {scene} did not load: {reason}", file=sys.stderr)
+        warn(f"scene {scene} did not load: {reason}")
     if failed and not accept:
+        many = "1 scene" if len(failed) == 1 else f"{len(failed)} scenes"
         print(
-            f"earthloom: error: {len(failed)} scenes did not load; the result was made without "
-            "them. Repair them and run again, or set 'failed_scenes: accept' in the project file",
+            f"earthloom: error: {many} did not load, and the result was made without; "
+            "repair the files and run again, or set 'failed_scenes: accept' in the project file",
             file=sys.stderr,
         )
         raise typer.Exit(FAILED_SCENES_EXIT)
@@ -303,7 +314,8 @@ def _finish(summary: dict[str, Any], as_json: bool, accept: bool) -> None:
 
 def _print_human(summary: dict[str, Any], indent: str = "") -> None:
     for key, value in summary.items():
-        title = key.replace("_", " ")
+        # Keys of ours are words; those of inner mappings may be names, which stay as they are.
+        title = key if indent else key.replace("_", " ")
         if isinstance(value, dict) and value:
             print(f"{indent}{title}")
             _print_human(value, indent + "  ")

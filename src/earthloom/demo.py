@@ -3,6 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
+from earthloom.errors import ProjectError
 from earthloom.stages import write_atomic
 from earthloom.world import CLASSES
 
@@ -14,5 +15,11 @@ def write_demo(folder: Path, size_m: int, seed: int) -> Path:
         f'  - {{code: {each.code}, name: {each.name}, colour: "{each.colour}"}}' for each in CLASSES
     )
     path = folder / "project.yaml"
-    write_atomic(path, template.format(seed=seed, size_m=size_m, classes=classes + "\n"))
+    text = template.format(seed=seed, size_m=size_m, classes=classes + "\n")
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ProjectError(
+            f"{path} is there already and differs from the demonstration's; "
+            f"run it with 'earthloom run {path}', or name another folder"
+        )
+    write_atomic(path, text)
     return path

@@ -27,7 +27,7 @@ from earthloom.fit.choose import fit_model
 from earthloom.fit.folds import Fold, deal_folds, leave_group_out
 from earthloom.grid import Area, crs_wkt
 from earthloom.maps.make import MapInputs, make_map
-from earthloom.progress import Tick, bar, say
+from earthloom.progress import Tick, bar, say, warn
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
@@ -46,7 +46,8 @@ class Pipeline:
     """A saved model to map with, instead of fitting one."""
     failed: dict[str, str] = field(default_factory=dict)
     """Scenes that did not load, with the reason."""
-    finished: list[StageResult] = field(default_factory=list)
+    finished: dict[str, StageResult] = field(default_factory=dict)
+    """Stages by name, as they were built or found by this pipeline."""
 
     # -- archive ---------------------------------------------------------------------------------
 
@@ -100,11 +101,15 @@ class Pipeline:
             "layers": [digest_of(plan.spec.to_json()) for plan in plans],
             "dates": self.project.dates.as_inputs() if self.project.dates else None,
         }
+        name = f"cube/{area.name}"
+        # What failed may have been repaired without a change of name or size.
+        failed_before = failed_scenes(self.project.out_folder / name)
         with bar("cube") as tick:
             result = self.stage(
-                f"cube/{area.name}",
+                name,
                 inputs,
                 lambda folder: _build(self.root, plans, shape, folder, tick),
+                retry=bool(failed_before) and self.project.failed_scenes == "report",
             )
         self.failed |= failed_scenes(result.folder)
         return open_cube(result.folder / "cube.zarr", shape), result
@@ -148,7 +153,10 @@ class Pipeline:
         archive = self.project.archive
         if isinstance(archive, SeriesArchive):
             path = self.project.path(archive.path)
-            return read_series(path, self.project), file_digest(path)
+            series = read_series(path, self.project)
+            if series.never_seen:
+                warn(f"{series.never_seen} of {len(series)} series in {path} have no valid date")
+            return series, file_digest(path)
         result = self._chips()
         return open_chips(result.folder), result.digest
 
@@ -253,6 +261,7 @@ class Pipeline:
             "outline": outline.wkt if outline is not None else None,
         }
         made_of = MapInputs(
+            item_id=f"{self.project.name}-{name}-{digest_of(inputs)[:12]}",
             area=self.areas[name],
             cube=cube,
             model=model,
@@ -283,10 +292,17 @@ class Pipeline:
         return None if isinstance(labels, RasterLabels) else labels  # type: ignore[return-value]
 
     def stage(
-        self, name: str, inputs: Mapping[str, Any], build: Callable[[Path], None]
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], None],
+        retry: bool = False,
     ) -> StageResult:
-        result = run_stage(self.project.out_folder, name, inputs, build)
-        self.finished.append(result)
+        """Builds a stage, unless it is there; a stage is looked at once in a pipeline's life."""
+        if name in self.finished:
+            return self.finished[name]
+        result = run_stage(self.project.out_folder, name, inputs, build, retry=retry)
+        self.finished[name] = result
         say(f"{name:<24} {'built' if result.fresh else 'unchanged'}")
         return result
 

@@ -349,6 +349,15 @@ class Project(Settings):
         return load_sensor(name, self.folder)
 
 
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as text: a day that is none is then an error with a line, as any other."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def load_project(file: Path | str, **changes: Any) -> Project:
     """Reads and validates a project file; ProjectError names the line of the first mistake.
 
@@ -359,9 +368,11 @@ def load_project(file: Path | str, **changes: Any) -> Project:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ProjectError(f"cannot read the project file {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{file}: not text in UTF-8: {error}") from error
     try:
-        node = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        node = yaml.compose(text, _Loader)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -395,6 +406,8 @@ def _explain(error: ValidationError, node: yaml.Node | None) -> str:
     """The first mistake as `, line 7: sensors.0.name: ...`, and how many more there are."""
     details = error.errors(include_url=False)
     first = details[0]
+    # A list whose item is wrong is called too short as well.
+    details = [each for each in details if each is first or each["type"] != "too_short"]
     loc = tuple(first["loc"])
     line, place = _locate(node, loc)
     kind, context = first["type"], first.get("ctx", {})

@@ -24,6 +24,9 @@ from earthloom.errors import StageError
 MANIFEST = "manifest.json"
 _KEY = ".key"
 
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""What the system says of a folder that cannot be written to, or that is a file."""
+
 Inputs = Mapping[str, Any]
 """Everything that decides a stage's bytes, as JSON values: settings, seeds, digests of files."""
 
@@ -74,7 +77,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StageError(disk_full(path)) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _FORBIDDEN:
             raise StageError(
                 f"cannot write {path}: {os.strerror(error.errno)}; "
                 "choose another folder with 'out' in the project file"
@@ -91,17 +94,18 @@ def disk_full(path: Path) -> str:
 
 
 def run_stage(
-    out: Path, name: str, inputs: Inputs, build: Callable[[Path], None], *, force: bool = False
+    out: Path, name: str, inputs: Inputs, build: Callable[[Path], None], *, retry: bool = False
 ) -> StageResult:
     """Builds the stage `name` below `out`, unless it is there and its inputs are unchanged.
 
     `build` gets a folder to write into. Work that an interrupted build of the same inputs left
-    there is kept, so a build may go on from files that it finds whole.
+    there is kept, so a build may go on from files that it finds whole. With `retry` a finished
+    stage is built again, in the hope of better luck with what failed.
     """
     folder = out / name
     recorded = {"stage": name, "earthloom": earthloom.__version__, "inputs": inputs}
     key = digest_of(recorded)
-    found = None if force else _finished(folder, key)
+    found = None if retry else _finished(folder, key)
     if found is not None:
         _tidy(folder)
         return StageResult(folder, found, fresh=False)
@@ -122,20 +126,11 @@ def run_stage(
     return StageResult(folder, digest_of(manifest["outputs"]), fresh=True)
 
 
-def stage_digest(folder: Path) -> str:
-    """Digest of a finished stage's files; StageError if there is none."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StageError(f"{folder} holds no finished stage; run 'earthloom run' first") from None
-    return digest_of(manifest["outputs"])
-
-
 def _finished(folder: Path, key: str) -> str | None:
     """Digest of a stage that is whole and was made from the same inputs, else None."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     if manifest.get("key") != key:
         return None

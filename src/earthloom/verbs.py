@@ -14,6 +14,7 @@ from typing import Any
 
 import earthloom
 from earthloom.assessment import REPORT, assess_project
+from earthloom.errors import ProjectError
 from earthloom.maps import ITEM, MAP, PROBABILITY
 from earthloom.pipeline import Pipeline
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
@@ -25,7 +26,12 @@ RUN_RECORD = "run.json"
 
 
 def simulate(project: Project) -> Summary:
-    """Makes the simulated archive of a project."""
+    """Makes the simulated archive of a project; ProjectError if it names another kind."""
+    if project.archive.kind != "simulated":
+        raise ProjectError(
+            f"{project.file}: archive.kind is '{project.archive.kind}'; "
+            "only 'simulated' can be made"
+        )
     pipeline = Pipeline(project)
     _ = pipeline.archive
     return {"catalog": str(Path(pipeline.root) / "catalog.json")}
@@ -118,7 +124,7 @@ def _maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
         maps[name] = {
             "map": str(folder / MAP),
             "probability": str(folder / PROBABILITY),
-            "item": str(folder / ITEM),
+            "stac_item": str(folder / ITEM),
         }
     return maps
 
@@ -173,10 +179,8 @@ def _record(pipeline: Pipeline, began: datetime, summary: Summary) -> None:
         "python": platform.python_version(),
         "earthloom": earthloom.__version__,
         "stages": {
-            result.folder.relative_to(pipeline.project.out_folder).as_posix(): (
-                "built" if result.fresh else "unchanged"
-            )
-            for result in pipeline.finished
+            name: "built" if result.fresh else "unchanged"
+            for name, result in pipeline.finished.items()
         },
         "summary": summary,
     }

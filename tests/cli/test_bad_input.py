@@ -83,7 +83,7 @@ def refused(tmp_path, new_project, finished, cli, tree):
             {"sensors": [{"name": "sentinel-2-l2a", "bands": ["B04", "B99"]}]},
             ("sensors.0.bands", "'B99'", "B04, B05", "line "),
         ),
-        ({"sensors": [{"name": "sentinel-9"}]}, ("'sentinel-9'", "sentinel-2-l2a, ", "line ")),
+        ({"sensors": [{"name": "sentinel-9"}]}, ("'sentinel-9'", "sentinel-2-l1c, ", "line ")),
         ({"seed": float("nan")}, ("seed", "nan", "line 2")),
         (
             {"assess": {"method": "sample", "apart_m": float("nan")}},
@@ -400,7 +400,9 @@ def test_full_disk(small_disk, tmp_path, new_project, cli):
     assert not list((small_disk / "out").glob("map/tiny"))
 
 
-def test_full_disk_while_the_map_is_replaced(small_disk, tmp_path, new_project, cli, finished, tree):
+def test_full_disk_while_the_map_is_replaced(
+    small_disk, tmp_path, new_project, cli, finished, tree
+):
     """What was whole stays whole."""
     out = small_disk / "out"
     out.mkdir()

@@ -1,7 +1,7 @@
 """Labelled pixel series from one `.npz` table: every series is a chip of 1 x 1 pixel.
 
-The table holds X (n, t, bands) float, bands (bands,), y (n,) class names, lon and lat (n,) degrees,
-start and end (n,) and dates (n, t) as YYYY-MM-DD.
+The table holds X (n, t, bands) float, bands (bands,), y (n,) class names, lon and lat (n,) degrees
+and dates (n, t) as YYYY-MM-DD.
 """
 
 import zipfile

@@ -68,8 +68,11 @@ def build_cube(
 
 
 def failed_scenes(cube_folder: Path) -> dict[str, str]:
-    """Why scenes of a finished cube did not load, by their ids."""
-    coverage = json.loads((cube_folder / COVERAGE).read_text(encoding="utf-8"))
+    """Why scenes of a finished cube did not load, by their ids; none where there is no cube."""
+    file = cube_folder / COVERAGE
+    if not file.exists():
+        return {}
+    coverage = json.loads(file.read_text(encoding="utf-8"))
     failed: dict[str, str] = coverage["failed"]
     return failed
 
@@ -110,7 +113,8 @@ def _try_scene(root: str, plan: LayerPlan, box: GeoBox, scene: Scene) -> NDArray
                 return f"has no quality band {quality.band}"
             unseen |= ~read_clear(root, scene.quality, quality, box)
     except DataError as error:
-        return str(error)
+        # The result must not depend on where the archive lies.
+        return str(error).replace(str(Path(root).absolute()), "").replace(f"{root}/", "")
     pixels[:, unseen] = np.nan
     return pixels
 

@@ -1,4 +1,4 @@
-"""U-Nets over the layers of a chip: one for any number of dates, one for two dates and change."""
+"""A U-Net over the layers of a chip, for any number of dates."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -108,6 +108,14 @@ def load_model(folder: Path) -> Model:
             f"no model can be read from {folder}: {error}; a model is a folder with "
             f"{WEIGHTS} and {CARD}, as 'earthloom fit' writes it"
         ) from error
+    try:
+        return _model(card, tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        # RuntimeError is torch's word for tensors that do not fit.
+        raise DataError(f"the model in {folder} is damaged: {error!r}") from error
+
+
+def _model(card: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     layers = tuple(LayerSpec.from_json(layer) for layer in card["layers"])
     members = [_member(layers, made, tensors, n) for n, made in enumerate(card["members"])]
     task = _tupled(card["task"])

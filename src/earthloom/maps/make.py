@@ -41,6 +41,8 @@ from earthloom.tasks import decide
 class MapInputs:
     """What a map is made of."""
 
+    item_id: str
+    """Of the STAC Item; no two maps share it."""
     area: Area
     cube: Cube
     model: Model
@@ -86,7 +88,7 @@ def make_map(inputs: MapInputs, window: int, overlap: float, folder: Path, tick:
     write_class_names(folder / MAP, task)
     write_item(
         folder / ITEM,
-        f"{area.name}-map",
+        inputs.item_id,
         area.box,
         area.outline,
         inputs.dates,
