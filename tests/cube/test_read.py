@@ -1,0 +1,115 @@
+"""Pixels in physical units, against what rasterio reads by hand."""
+
+import numpy as np
+import pytest
+import rasterio
+from odc.geo.geobox import GeoBox
+
+from earthloom.archive import Asset
+from earthloom.cube.read import native_box, read_band, read_clear
+from earthloom.errors import DataError
+from earthloom.grid import coarser, window_box
+from earthloom.sample import Shape2d, Window
+from earthloom.sensors import Quality
+
+BOX = GeoBox.from_bbox((600_000, 5_400_000, 600_240, 5_400_160), crs="EPSG:32632", resolution=10)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(pixels, name="band.tif", box=BOX, nodata=0, crs="EPSG:32632"):
+        rows, cols = pixels.shape
+        profile = {"width": cols, "height": rows, "count": 1, "dtype": pixels.dtype}
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", nodata=nodata, crs=crs, transform=box.affine,
+            **profile,
+        ) as file:
+            file.write(pixels, 1)
+        return name
+
+    return write
+
+
+@pytest.fixture
+def stored():
+    pixels = np.random.default_rng(0).integers(1, 12_000, BOX.shape).astype(np.uint16)
+    pixels[3, 4:7] = 0
+    return pixels
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.0001, 0.0), (0.0001, -0.1)])
+def test_own_grid_gives_own_values(scale, offset, write, stored, tmp_path):
+    asset = Asset(write(stored), None, scale, offset, 0)
+    wanted = np.where(stored == 0, np.nan, stored * np.float32(scale) + np.float32(offset))
+    np.testing.assert_allclose(read_band(str(tmp_path), asset, BOX), wanted, rtol=1e-6)
+
+
+def test_dark_pixels_are_not_clipped(write, tmp_path):
+    """Reflectance may fall below zero where the atmosphere was taken off too far."""
+    asset = Asset(write(np.full(BOX.shape, 500, np.uint16)), None, 0.0001, -0.1, 0)
+    np.testing.assert_allclose(read_band(str(tmp_path), asset, BOX), -0.05, rtol=1e-5)
+
+
+def test_nodata_of_the_file_where_the_asset_names_none(write, stored, tmp_path):
+    asset = Asset(write(stored), None)
+    assert (np.isnan(read_band(str(tmp_path), asset, BOX)) == (stored == 0)).all()
+
+
+def test_infinite_is_nodata(write, tmp_path):
+    pixels = np.ones(BOX.shape, np.float32)
+    pixels[0, 0], pixels[0, 1], pixels[0, 2] = np.inf, -np.inf, np.nan
+    asset = Asset(write(pixels, nodata=None), None)
+    found = np.isnan(read_band(str(tmp_path), asset, BOX))
+    assert found[0, :3].all()
+    assert found.sum() == 3
+
+
+def test_window_over_the_edge_is_not_seen_there(write, stored, tmp_path):
+    asset = Asset(write(stored), None, 1.0, 0.0, 0)
+    window = window_box(BOX, Window(-3, 20, Shape2d(8, 8)))
+    found = read_band(str(tmp_path), asset, window)
+    assert np.isnan(found[:3]).all()
+    assert np.isnan(found[:, 4:]).all()
+    np.testing.assert_array_equal(found[4:, :4], stored[1:5, 20:])
+
+
+def test_coarser_grid_is_the_mean(write, tmp_path):
+    pixels = np.random.default_rng(1).integers(1, 9000, BOX.shape).astype(np.uint16)
+    asset = Asset(write(pixels), None, 1.0, 0.0, 0)
+    found = read_band(str(tmp_path), asset, coarser(BOX, 2))
+    rows, cols = BOX.shape
+    wanted = pixels.reshape(rows // 2, 2, cols // 2, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+QUALITY = Quality("SCL", 20, {0: "none", 4: "plants", 8: "cloud"}, frozenset({0, 8}))
+
+
+def test_clear_is_what_is_neither_invalid_nor_outside(write, tmp_path):
+    coarse = coarser(BOX, 2)
+    classes = np.random.default_rng(2).choice([0, 4, 8], coarse.shape).astype(np.uint8)
+    asset = Asset(write(classes, box=coarse), None)
+    np.testing.assert_array_equal(
+        read_clear(str(tmp_path), asset, QUALITY, BOX), (classes == 4).repeat(2, 0).repeat(2, 1)
+    )
+    beside = window_box(BOX, Window(0, 1000, Shape2d(4, 4)))
+    assert not read_clear(str(tmp_path), asset, QUALITY, beside).any()
+
+
+def test_native_box_is_the_files_grid(write, stored, tmp_path):
+    assert native_box(str(tmp_path), Asset(write(stored), None)) == BOX
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_files_that_do_not_say_where_they_lie(write, stored, tmp_path):
+    asset = Asset(write(stored, crs=None), None)
+    for read in (lambda: read_band(str(tmp_path), asset, BOX), lambda: native_box(tmp_path, asset)):
+        with pytest.raises(DataError, match=r"band\.tif has no CRS"):
+            read()
+
+
+def test_files_that_are_not_there_or_no_images(tmp_path):
+    (tmp_path / "text.tif").write_text("text")
+    for name in ("none.tif", "text.tif"):
+        with pytest.raises(DataError, match=f"{name} cannot be (read|opened)"):
+            read_band(str(tmp_path), Asset(name, None), BOX)
