@@ -21,7 +21,12 @@ def write(tmp_path):
         rows, cols = pixels.shape
         profile = {"width": cols, "height": rows, "count": 1, "dtype": pixels.dtype}
         with rasterio.open(
-            tmp_path / name, "w", driver="GTiff", nodata=nodata, crs=crs, transform=box.affine,
+            tmp_path / name,
+            "w",
+            driver="GTiff",
+            nodata=nodata,
+            crs=crs,
+            transform=box.affine,
             **profile,
         ) as file:
             file.write(pixels, 1)

@@ -94,7 +94,8 @@ def test_window_of_a_grid_is_the_window_of_its_place():
 
 
 @pytest.mark.parametrize(
-    "bounds", [(12, 48, 11, 49), (11, 49, 12, 48), (11, 48, 181, 49), (-181, 0, 0, 1), (0, 0, 1, 91)]
+    "bounds",
+    [(12, 48, 11, 49), (11, 49, 12, 48), (11, 48, 181, 49), (-181, 0, 0, 1), (0, 0, 1, 91)],
 )
 def test_bounds_that_are_none(bounds):
     with pytest.raises(DataError, match="is not west, south, east, north in degrees"):
@@ -129,6 +130,8 @@ def test_outline_without_crs_or_file(tmp_path):
 
 
 def test_outline_without_surface(tmp_path):
-    (tmp_path / "area.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    (tmp_path / "area.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": []})
+    )
     with pytest.raises(DataError, match="0 features without any surface"):
         read_outline(tmp_path / "area.geojson")

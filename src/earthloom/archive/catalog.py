@@ -9,11 +9,15 @@ from typing import Any
 
 import pystac
 import shapely
+from pystac.errors import STACTypeError
 from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive.scene import Asset, Scene, in_order, parse_day
 from earthloom.errors import ArchiveError, choices
 from earthloom.sensors import Band, Sensor
+
+_NOT_STAC = (AttributeError, KeyError, TypeError, ValueError, pystac.STACError, STACTypeError)
+"""What pystac raises for JSON that is no STAC, or no JSON."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class StaticCatalog:
             yield from names[collection].get_items(recursive=True)
         except FileNotFoundError as error:
             raise ArchiveError(f"the catalog {self.path} lacks a file: {error.filename}") from error
-        except (ValueError, KeyError, pystac.STACError) as error:
+        except _NOT_STAC as error:
             raise ArchiveError(f"the catalog {self.path} cannot be read: {error}") from error
 
 
