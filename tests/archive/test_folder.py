@@ -84,7 +84,7 @@ def test_dates_that_are_not_there(text, words, tmp_path):
 
 
 def test_date_that_is_none(tmp_path):
-    with pytest.raises(ArchiveError, match="'20180230' in .* is not a date"):
+    with pytest.raises(ArchiveError, match=r"'20180230' in .* is not a date"):
         _folder(tmp_path, "rome/20180230_B02.tif").places(SENSOR)
 
 

@@ -241,7 +241,7 @@ def test_scene_that_does_not_load_is_accepted_then_repaired(
 
 
 def test_no_scene_loads(archive, refused):
-    files = [f for f in archive.glob("sentinel-*/*/*.tif")] + [*archive.glob("cop-*/*/*.tif")]
+    files = list(archive.glob("sentinel-*/*/*.tif")) + [*archive.glob("cop-*/*/*.tif")]
     for file in files:
         file.unlink()
     refused("none of the", "loads", archive=archive)
@@ -419,7 +419,7 @@ def test_full_disk_while_the_map_is_replaced(
 def test_out_that_is_a_file(tmp_path, new_project, cli):
     new_project(tmp_path)
     (tmp_path / "out").write_text("a file")
-    one_line(cli(tmp_path, "run", "-q"), tmp_path / "out")
+    one_line(cli(tmp_path, "run", "-q"), "out/search")
     assert (tmp_path / "out").read_text() == "a file"
 
 

@@ -98,7 +98,7 @@ def test_reflectance_is_what_the_files_hold(
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     np.testing.assert_array_equal(layer.valid[step], seen)
     np.testing.assert_array_equal(cube.counts(plan.spec.key)[step], seen.astype(np.uint8))
-    assert 0 < seen.mean()
+    assert seen.mean() > 0
 
 
 def test_backscatter_is_the_mean_of_the_month(cube, planned, tiny_archive):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earthloom.errors import LabelError
-from earthloom.fit.folds import block_of, deal_folds, deal_groups, leave_group_out
+from earthloom.fit.folds import deal_folds, deal_groups, leave_group_out
+from earthloom.sample.place import block_of
 
 GROUPS = st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(
     lambda groups: len(set(groups)) > 1

@@ -1,6 +1,7 @@
 """Prediction window by window is prediction of the whole."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_windows_reach_both_ends(length, tiling):
     starts = tiling.starts(length)
     assert starts[0] == 0
     assert starts[-1] + tiling.size >= length
-    assert all(b - a == tiling.stride <= tiling.size for a, b in zip(starts, starts[1:]))
+    assert all(b - a == tiling.stride <= tiling.size for a, b in pairwise(starts))
 
 
 def test_blending_hides_the_seams():

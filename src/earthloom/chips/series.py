@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.errors import ContractError, DataError, LabelError, choices
-from earthloom.fit.folds import block_of
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample.place import block_of
 from earthloom.sensors import Sensor
 
 _KEYS = ("X", "bands", "y", "lon", "lat", "dates")

@@ -47,13 +47,6 @@ def deal_groups(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.intp
     return fold_of[member]
 
 
-def block_of(lon: float, lat: float, degrees: float) -> str:
-    """Name of the square of `degrees` that a point lies in, by its south-western corner."""
-    # Rounded first, so that 0.3 / 0.1 does not fall below 3.
-    column, row = (int(np.floor(round(angle / degrees, 9))) for angle in (lon, lat))
-    return f"{column * degrees:.6g},{row * degrees:.6g}"
-
-
 def _folds(names: Sequence[str], numbers: NDArray[np.intp]) -> tuple[Fold, ...]:
     if len(names) < 2:
         raise LabelError(

@@ -21,7 +21,8 @@ def base_grid(outline: BaseGeometry, crs: str, resolution: float, multiple: int)
     chosen = _utm_of(outline) if crs == "auto" else parse_crs(crs)
     projected = OdcGeometry(outline, "EPSG:4326").to_crs(chosen)
     step = resolution * multiple
-    coarse = GeoBox.from_geopolygon(projected, resolution=step, crs=chosen)
+    # The tolerance is in pixels: the default one would cut an area by up to a hundredth of one.
+    coarse = GeoBox.from_geopolygon(projected, resolution=step, crs=chosen, tol=1e-6)
     return coarse.zoom_out(1 / multiple) if multiple > 1 else coarse
 
 

@@ -1,5 +1,6 @@
 """Where pixels are: a grid on the Earth, and windows of it, in plain numbers."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,3 +56,10 @@ class Place:
         x = a * window.col + b * window.row + c
         y = d * window.col + e * window.row + f
         return Place(self.crs, (a, b, x, d, e, y), window.shape)
+
+
+def block_of(lon: float, lat: float, degrees: float) -> str:
+    """Name of the square of `degrees` that a point lies in, by its south-western corner."""
+    # Rounded first, so that 0.3 / 0.1 does not fall below 3.
+    column, row = (math.floor(round(angle / degrees, 9)) for angle in (lon, lat))
+    return f"{column * degrees:.6g},{row * degrees:.6g}"
