@@ -241,7 +241,7 @@ def test_scene_that_does_not_load_is_accepted_then_repaired(
 
 
 def test_no_scene_loads(archive, refused):
-    files = list(archive.glob("sentinel-*/*/*.tif")) + [*archive.glob("cop-*/*/*.tif")]
+    files = [*archive.glob("sentinel-*/*/*.tif"), *archive.glob("cop-*/*/*.tif")]
     for file in files:
         file.unlink()
     refused("none of the", "loads", archive=archive)
