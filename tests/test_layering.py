@@ -77,7 +77,7 @@ def test_every_room_has_its_place():
     rooms = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or path.is_dir()}
     rooms = {room for room in rooms if (SOURCE / room).is_dir() or not room.startswith("__")}
     rooms -= {"__pycache__", "demo.yaml"}
-    assert rooms == {*ORDER, *GROUND, *TOP, "project"}
+    assert rooms == {*ORDER, *GROUND, *TOP, "project", "explain"}
 
 
 @pytest.mark.parametrize("room", GROUND)
@@ -99,7 +99,7 @@ def test_imports_run_one_way(room):
         assert not own_imports(file) & right, file
 
 
-@pytest.mark.parametrize("room", [*ORDER, *GROUND, "project"])
+@pytest.mark.parametrize("room", [*ORDER, *GROUND, "project", "explain"])
 def test_no_package_imports_what_holds_them_together(room):
     for file in files_of(room):
         assert not own_imports(file) & set(TOP), file
@@ -108,7 +108,7 @@ def test_no_package_imports_what_holds_them_together(room):
 @pytest.mark.parametrize("room", LEARNING)
 def test_the_learning_wing_runs_on_a_bare_machine(room):
     """Training needs neither GDAL nor catalogs."""
-    above = {*EARTH, "chips", "maps", "assess", "serve", "project"} - {"sensors"}
+    above = {*EARTH, "chips", "maps", "assess", "serve", "project", "explain"} - {"sensors"}
     for file in files_of(room):
         assert not own_imports(file) & above, file
         loaded = {name.split(".")[0] for name in imports_of(file, everywhere=False)}
@@ -123,7 +123,7 @@ def test_the_earth_wing_does_not_learn(room):
 
 def test_the_project_file_is_read_without_pixels():
     (file,) = files_of("project")
-    assert own_imports(file) == {"errors", "sensors"}
+    assert own_imports(file) == {"errors", "sensors", "explain"}
 
 
 def test_chips_are_read_without_gdal():

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from earthloom.errors import DataError, ProjectError, choices
+from earthloom.explain import explain, keys_of
 from earthloom.sensors import Sensor, load_sensor
 
 
@@ -379,11 +380,11 @@ def load_project(file: Path | str, **changes: Any) -> Project:
         problem = getattr(error, "problem", None) or error
         raise ProjectError(f"{file}{line}: not valid YAML: {problem}") from error
     if not isinstance(content, dict):
-        raise ProjectError(f"{file}: a project is a mapping of keys such as {_keys(Project)}")
+        raise ProjectError(f"{file}: a project is a mapping of keys such as {keys_of(Project)}")
     try:
         project = Project.model_validate(content | changes, context={"folder": file.parent})
     except ValidationError as error:
-        raise ProjectError(f"{file}{_explain(error, node)}") from error
+        raise ProjectError(f"{file}{explain(error, node, Project)}") from error
     project._file = file
     return project
 
@@ -400,92 +401,3 @@ def _groups(pattern: str) -> list[str]:
         return list(re.compile(pattern).groupindex)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
-
-
-def _explain(error: ValidationError, node: yaml.Node | None) -> str:
-    """The first mistake as `, line 7: sensors.0.name: ...`, and how many more there are."""
-    details = error.errors(include_url=False)
-    first = details[0]
-    # A list whose item is wrong is called too short as well.
-    details = [each for each in details if each is first or each["type"] != "too_short"]
-    loc = tuple(first["loc"])
-    line, place = _locate(node, loc)
-    kind, context = first["type"], first.get("ctx", {})
-    given = first.get("input")
-    if kind == "missing":
-        what = "this key is missing"
-    elif kind == "extra_forbidden":
-        what = f"there is no such key; valid keys here: {_siblings(loc)}"
-    elif kind in ("union_tag_invalid", "literal_error", "enum"):
-        expected = context.get("expected_tags") or context.get("expected")
-        value = context.get("tag", given)
-        what = f"{value!r} is not valid; valid: {expected}"
-    elif kind == "union_tag_not_found":
-        what = f"the key {context.get('discriminator')} is missing"
-    elif kind == "value_error":
-        what = str(context.get("error", first["msg"]))
-    else:
-        what = f"{given!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return f", line {line}: {place}: {what}{more}"
-
-
-def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, str]:
-    """Line (from 1) of the deepest part of `loc` that the file has, and `loc` as a person reads it.
-
-    Pydantic puts the tag of a union into the path as well; the file has no such key, and it is
-    passed over.
-    """
-    line = node.start_mark.line + 1 if node else 1
-    names: list[str] = []
-    for part in loc:
-        found = None
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            child = node.value[part] if part < len(node.value) else None
-            found = (child, child) if child is not None else None
-        if found is not None:
-            key, node = found
-            line = key.start_mark.line + 1
-            names.append(str(part))
-        elif part is loc[-1]:
-            names.append(str(part))
-    return line, ".".join(names) or "the project"
-
-
-def _siblings(loc: tuple[int | str, ...]) -> str:
-    """The keys that are valid beside a key that is not."""
-    model: Any = Project
-    for part in loc[:-1]:
-        model = _step(model, part)
-    return _keys(model)
-
-
-def _step(annotation: Any, part: int | str) -> Any:
-    """The model that a part of a path leads to."""
-    if isinstance(part, int):
-        return annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if part in annotation.model_fields:
-            return _models_in(annotation.model_fields[part].annotation)
-        return annotation
-    for model in annotation:
-        tags = [field.annotation for field in model.model_fields.values()]
-        if any(part in getattr(tag, "__args__", ()) for tag in tags):
-            return model
-    return annotation
-
-
-def _models_in(annotation: Any) -> Any:
-    """The one model in an annotation, or a tuple of those of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    parts = [_models_in(part) for part in getattr(annotation, "__args__", ())]
-    models = [part for part in parts if part]
-    return models[0] if len(models) == 1 else tuple(models)
-
-
-def _keys(model: Any) -> str:
-    fields = getattr(model, "model_fields", None)
-    return choices(fields) if fields else "(none)"
