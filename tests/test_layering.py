@@ -122,8 +122,8 @@ def test_the_earth_wing_does_not_learn(room):
 
 
 def test_the_project_file_is_read_without_pixels():
-    (file,) = files_of("project")
-    assert own_imports(file) == {"errors", "sensors", "explain"}
+    for file in files_of("project"):
+        assert own_imports(file) <= {"errors", "sensors", "explain", "project"}
 
 
 def test_chips_are_read_without_gdal():

@@ -120,7 +120,7 @@ def test_the_baseline_decides_where_the_item_says_nothing(baseline, offset, chan
 
 
 def test_assets_by_another_providers_names(changed):
-    names = {band: name for names in OPTICAL.asset_names for band, name in names.items()}
+    names = {band: name for p in OPTICAL.providers for band, name in p.assets.items()}
     assert names["B04"] == "red"
 
     def rename(content):

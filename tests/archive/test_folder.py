@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from earthloom.archive import FolderOfFiles
-from earthloom.archive.scene import parse_day
+from earthloom.archive.scene import parse_time
 from earthloom.errors import ArchiveError
 from earthloom.project import DatesFile, FolderArchive, load_project
 from earthloom.sensors import load_sensor
@@ -115,7 +115,7 @@ def test_place_without_a_group_is_nameless(tmp_path):
 
 @pytest.mark.parametrize("text", ["2018-01-02T23:59:59Z", "2018-01-02T00:00:00.5+00:00"])
 def test_day_of_a_time(text):
-    assert parse_day(text) == date(2018, 1, 2)
+    assert parse_time(text).date() == date(2018, 1, 2)
 
 
 @pytest.mark.shared

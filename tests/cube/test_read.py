@@ -10,7 +10,7 @@ from earthloom.cube.read import native_box, read_band, read_clear
 from earthloom.errors import DataError
 from earthloom.grid import coarser, window_box
 from earthloom.sample import Shape2d, Window
-from earthloom.sensors import Quality
+from earthloom.sensors import Quality, State
 
 BOX = GeoBox.from_bbox((600_000, 5_400_000, 600_240, 5_400_160), crs="EPSG:32632", resolution=10)
 
@@ -87,7 +87,7 @@ def test_coarser_grid_is_the_mean(write, tmp_path):
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
-QUALITY = Quality("SCL", 20, {0: "none", 4: "plants", 8: "cloud"}, frozenset({0, 8}))
+QUALITY = Quality("SCL", 20, (State("fill", (0,)), State("vegetation", (4,)), State("cloud", (8,))))
 
 
 def test_clear_is_what_is_neither_invalid_nor_outside(write, tmp_path):

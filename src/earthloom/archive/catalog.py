@@ -12,7 +12,7 @@ import shapely
 from pystac.errors import STACTypeError
 from shapely.geometry.base import BaseGeometry
 
-from earthloom.archive.scene import Asset, Scene, in_order, parse_day
+from earthloom.archive.scene import Asset, Scene, in_order, parse_time, solar_day
 from earthloom.errors import ArchiveError, choices
 from earthloom.sensors import Band, Sensor
 
@@ -35,11 +35,10 @@ class StaticCatalog:
 
         A collection whose items carry no time of interest (elevation) is not limited by dates.
         """
-        static = all(band.kind == "elevation" for band in sensor.bands)
         found = []
         for item in self._items(sensor.name):
             scene = _scene(item, sensor, self.folder)
-            in_time = static or start <= scene.day <= end
+            in_time = sensor.static or start <= scene.day <= end
             in_space = item.geometry is None or shapely.geometry.shape(item.geometry).intersects(
                 outline
             )
@@ -78,10 +77,13 @@ def _scene(item: pystac.Item, sensor: Sensor, folder: Path) -> Scene:
     if sensor.quality is not None:
         name = sensor.asset_of(sensor.quality.band, item.assets)
         quality = _plain_asset(item.assets[name], folder) if name else None
+    time = parse_time(when)
+    middle = (bounds[0] + bounds[2]) / 2 if bounds else 0.0
     return Scene(
         id=item.id,
         sensor=sensor.name,
-        day=parse_day(when),
+        time=time,
+        day=solar_day(time, middle),
         bounds=bounds,
         place="",
         cloud_cover=item.properties.get("eo:cloud_cover"),
@@ -106,10 +108,8 @@ def _asset(
 
 
 def _table_offset(item: pystac.Item, band: Band, sensor: Sensor) -> float:
-    rule = sensor.offset_rule
-    if rule is None or str(item.properties.get(rule.item_property, "")) < rule.from_value:
-        return band.offset
-    return rule.offset
+    holding = (rule.offset for rule in sensor.offset_rules if rule.holds(item.properties))
+    return next(holding, band.offset)
 
 
 def _plain_asset(asset: pystac.Asset, folder: Path) -> Asset:

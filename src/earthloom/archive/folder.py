@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
@@ -76,6 +76,7 @@ class FolderOfFiles:
         return Scene(
             id="_".join(part for part in (place, slot, day.isoformat()) if part),
             sensor=sensor.name,
+            time=datetime.combine(day, time(12), UTC),
             day=day,
             bounds=None,
             place=place,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 from shapely.geometry.base import BaseGeometry
@@ -21,6 +21,20 @@ class Asset:
     scale: float = 1.0
     offset: float = 0.0
     nodata: float | None = None
+    index: int = 1
+    """Which band of the file, from 1."""
+    checksum: str | None = None
+    """The file's multihash in hexadecimal, as STAC's `file:checksum`."""
+
+
+@dataclass(frozen=True)
+class Angles:
+    """Where the sun and the satellite stood, degrees; azimuths clockwise from north."""
+
+    sun_zenith: float
+    sun_azimuth: float
+    view_zenith: float | None = None
+    view_azimuth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,10 @@ class Scene:
 
     id: str
     sensor: str
+    time: datetime
+    """UTC; the middle of its period where the scene has one."""
     day: date
+    """The solar day at the scene's middle, which a pass over the date line does not split."""
     bounds: tuple[float, float, float, float] | None
     """West, south, east, north in degrees; None where an archive does not say."""
     place: str
@@ -39,6 +56,14 @@ class Scene:
     bands: Mapping[str, Asset]
     """By the sensor's band names; a band that the scene lacks is absent."""
     quality: Asset | None
+    tile: str = ""
+    """The piece of the provider's grid that it shows, such as `32UPV`; scenes of one tile, orbit
+    and time are one acquisition. Empty where an archive does not say."""
+    version: str = ""
+    """Of its processing; text that grows with every reprocessing. Empty where unknown."""
+    platform: str | None = None
+    """Such as `sentinel-2a`."""
+    angles: Angles | None = None
 
 
 class SceneSource(Protocol):
@@ -50,9 +75,15 @@ class SceneSource(Protocol):
         ...
 
 
-def parse_day(text: str) -> date:
-    """The day of an ISO 8601 time."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).date()
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 time as UTC; without a zone it is taken as UTC."""
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def solar_day(time: datetime, longitude: float) -> date:
+    """The date that the sun shows at a longitude, degrees east."""
+    return (time + timedelta(hours=longitude / 15)).date()
 
 
 def in_order(scenes: Sequence[Scene]) -> list[Scene]:
@@ -62,7 +93,10 @@ def in_order(scenes: Sequence[Scene]) -> list[Scene]:
 
 def scenes_to_json(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
     """Scenes as JSON values."""
-    return [asdict(scene) | {"day": scene.day.isoformat()} for scene in scenes]
+    return [
+        asdict(scene) | {"day": scene.day.isoformat(), "time": scene.time.isoformat()}
+        for scene in scenes
+    ]
 
 
 def scenes_from_json(values: Sequence[Mapping[str, Any]]) -> list[Scene]:
@@ -71,12 +105,17 @@ def scenes_from_json(values: Sequence[Mapping[str, Any]]) -> list[Scene]:
         Scene(
             id=value["id"],
             sensor=value["sensor"],
+            time=datetime.fromisoformat(value["time"]),
             day=date.fromisoformat(value["day"]),
             bounds=tuple(value["bounds"]) if value["bounds"] else None,
             place=value["place"],
             cloud_cover=value["cloud_cover"],
             bands={name: Asset(**asset) for name, asset in value["bands"].items()},
             quality=Asset(**value["quality"]) if value["quality"] else None,
+            tile=value["tile"],
+            version=value["version"],
+            platform=value["platform"],
+            angles=Angles(**value["angles"]) if value["angles"] else None,
         )
         for value in values
     ]

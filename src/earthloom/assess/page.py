@@ -123,9 +123,9 @@ def _sensor_words(project: Project, choice: SensorChoice) -> str:
     bands = choice.bands or tuple(band.name for band in sensor.bands)
     steps = {"month": "one composite a month", "date": "each date", "period": "one composite"}
     parts = [sensor.title, f"bands {', '.join(bands)}"]
-    if all(band.kind == "elevation" for band in sensor.bands):
+    if sensor.static:
         return "; ".join(parts)
-    default = "mean" if sensor.bands[0].kind == "backscatter" else "median"
+    default = sensor.bands[0].policy.composite
     parts.append(f"{steps[choice.every]} ({choice.by or default} of clear observations)")
     if choice.max_cloud < 100:
         parts.append(f"scenes with at most {choice.max_cloud:g} % cloud")

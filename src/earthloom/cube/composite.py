@@ -10,7 +10,7 @@ _NETWORK_LIMIT = 24
 
 
 def composite(
-    stack: NDArray[np.float32], method: Literal["median", "mean"]
+    stack: NDArray[np.float32], method: Literal["median", "mean", "newest"]
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """One image from N observations (N, C, H, W), in which NaN marks what was not seen.
 
@@ -23,7 +23,8 @@ def composite(
     count = seen.sum(axis=0)
     if not count.any():
         return np.full((bands, rows, cols), np.nan, np.float32), count.astype(np.uint8)
-    image = _mean(stack, seen, count) if method == "mean" else _median(stack, seen, count)
+    reduce = {"mean": _mean, "median": _median, "newest": _newest}[method]
+    image = reduce(stack, seen, count)
     return image, np.minimum(count, 255).astype(np.uint8)
 
 
@@ -34,6 +35,16 @@ def _mean(
     with np.errstate(invalid="ignore"):
         mean: NDArray[np.float32] = np.divide(total, count).astype(np.float32)
     return mean
+
+
+def _newest(
+    stack: NDArray[np.float32], seen: NDArray[np.bool_], count: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """The last observation that was seen; observations stand in the order of their times."""
+    last = len(stack) - 1 - np.argmax(seen[::-1], axis=0)
+    image: NDArray[np.float32] = np.take_along_axis(stack, last[None, None], axis=0)[0]
+    image[:, count == 0] = np.nan
+    return image
 
 
 def _median(

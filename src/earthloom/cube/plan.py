@@ -17,7 +17,7 @@ from earthloom.project import Dates, Project, SensorChoice
 from earthloom.sample import LayerSpec
 from earthloom.sensors import Band, Sensor
 
-Method = Literal["median", "mean"]
+Method = Literal["median", "mean", "newest"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def plan_layers(project: Project, box: GeoBox, scenes: Sequence[Scene]) -> list[
                 wavelengths_nm=tuple(band.wavelength_nm for band in bands),
                 factor=factor,
             )
-            method = choice.by or ("mean" if bands[0].kind == "backscatter" else "median")
+            method = choice.by or bands[0].policy.composite
             plans.append(LayerPlan(spec, sensor, coarser(box, factor), method, steps))
     return plans
 
@@ -98,7 +98,7 @@ def _factor(band: Band, base: float) -> int:
 
     Elevation is a smooth surface, and comes on another grid anyway: it is read onto the base grid.
     """
-    return 1 if band.kind == "elevation" else max(1, round(band.gsd / base))
+    return 1 if band.policy.static else max(1, round(band.gsd / base))
 
 
 def _require(band: Band, sensor: Sensor, scenes: Sequence[Scene]) -> None:
@@ -114,7 +114,7 @@ def _require(band: Band, sensor: Sensor, scenes: Sequence[Scene]) -> None:
 def _steps(
     choice: SensorChoice, sensor: Sensor, scenes: tuple[Scene, ...], dates: Dates | None
 ) -> tuple[Step, ...]:
-    if all(band.kind == "elevation" for band in sensor.bands):
+    if sensor.static:
         day = scenes[0].day if scenes else date(1970, 1, 1)
         return (Step("static", day, day, scenes),)
     if choice.every == "date":

@@ -40,7 +40,9 @@ def read_clear(root: str, asset: Asset, quality: Quality, box: GeoBox) -> NDArra
     Classes are never interpolated: the nearest pixel counts, or the most frequent one.
     """
     stored = _read(root, asset, box, Resampling.nearest, Resampling.mode)
-    return ~np.isnan(stored) & ~np.isin(stored, list(quality.invalid))
+    there = ~np.isnan(stored)
+    numbers = np.where(there, stored, 0).astype(np.int64)
+    return there & ~quality.where(numbers, quality.hides)
 
 
 def address(root: str, asset: Asset) -> str:
@@ -81,7 +83,7 @@ def _read(
                 dtype="float32",
                 add_alpha=False,
             ) as warped:
-                pixels: NDArray[np.float32] = warped.read(1)
+                pixels: NDArray[np.float32] = warped.read(asset.index)
     except RasterioError as error:
         raise DataError(f"{asset.href} cannot be read: {error}") from error
     pixels[~np.isfinite(pixels)] = np.nan

@@ -6,94 +6,39 @@ in the folder of the project, so that a user adds an instrument without touching
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from earthloom.errors import DataError, choices
+from earthloom.sensors.model import (
+    HIDES,
+    KINDS,
+    Band,
+    Kind,
+    Meaning,
+    OffsetRule,
+    Provider,
+    Quality,
+    Sensor,
+    State,
+)
+
+__all__ = [
+    "HIDES",
+    "KINDS",
+    "Band",
+    "Kind",
+    "Meaning",
+    "OffsetRule",
+    "Provider",
+    "Quality",
+    "Sensor",
+    "State",
+    "known_sensors",
+    "load_sensor",
+    "parse_sensor",
+]
 
 TABLES = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Band:
-    """One band of an instrument, and how its stored numbers become physical ones.
-
-    physical = stored * scale + offset, wherever stored != nodata.
-    """
-
-    name: str
-    kind: str
-    """What is measured: `reflectance`, `backscatter`, `elevation` or `index`; it decides how the
-    band is resampled and composited."""
-    unit: str
-    """Of the physical value: `1` (a ratio), `linear power`, `m`."""
-    gsd: float
-    """Ground sampling distance of the product in metres."""
-    scale: float = 1.0
-    offset: float = 0.0
-    nodata: float | None = None
-    wavelength_nm: float | None = None
-    """Centre wavelength; None where the instrument is not optical."""
-    width_nm: float | None = None
-    common_name: str | None = None
-    """The STAC `eo` common name, such as `red` or `nir`."""
-
-
-@dataclass(frozen=True)
-class Quality:
-    """The product's own quality band and which of its values do not show clear ground."""
-
-    band: str
-    gsd: float
-    values: Mapping[int, str]
-    """Meaning of each value."""
-    invalid: frozenset[int]
-    """Values under which the ground was not seen clearly."""
-
-
-@dataclass(frozen=True)
-class OffsetRule:
-    """An offset that holds from a certain value of an item's property on.
-
-    Example: Sentinel-2 from processing baseline 04.00 has 1000 added to its stored numbers.
-    """
-
-    item_property: str
-    from_value: str
-    offset: float
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """One product of one instrument."""
-
-    name: str
-    title: str
-    source: str
-    """Where the table's figures come from."""
-    bands: tuple[Band, ...]
-    quality: Quality | None = None
-    offset_rule: OffsetRule | None = None
-    asset_names: tuple[Mapping[str, str], ...] = ()
-    """For each provider, its asset name of each band; bands not named keep their own name."""
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Band]:
-        return {band.name: band for band in self.bands}
-
-    def band(self, name: str) -> Band:
-        """The band of that name; DataError if the sensor has none."""
-        if name not in self.by_name:
-            raise DataError(
-                f"{self.name} has no band '{name}'; its bands are: {choices(self.by_name)}"
-            )
-        return self.by_name[name]
-
-    def asset_of(self, band: str, assets: Mapping[str, object]) -> str | None:
-        """Which of an item's assets holds a band, by any provider's naming; None if none does."""
-        candidates = [band, *(names[band] for names in self.asset_names if band in names)]
-        return next((name for name in candidates if name in assets), None)
 
 
 def known_sensors(folder: Path | None = None) -> list[str]:
@@ -121,21 +66,27 @@ def parse_sensor(table: Mapping[str, object], file: str) -> Sensor:
 
 def _sensor(table: dict) -> Sensor:  # type: ignore[type-arg]
     defaults = table.get("band_defaults", {})
-    quality = table.get("quality")
-    rule = table.get("offset_rule")
     return Sensor(
         name=table["name"],
         title=table["title"],
         source=table["source"],
-        bands=tuple(Band(**{**defaults, **band}) for band in table["bands"]),
-        quality=Quality(
-            band=quality["band"],
-            gsd=quality["gsd"],
-            values={int(value): meaning for value, meaning in quality["values"].items()},
-            invalid=frozenset(quality["invalid"]),
-        )
-        if quality
-        else None,
-        offset_rule=OffsetRule(**rule) if rule else None,
-        asset_names=tuple(table.get("asset_names", {}).values()),
+        bands=tuple(_band({**defaults, **band}) for band in table["bands"]),
+        quality=_quality(table["quality"]) if "quality" in table else None,
+        offset_rules=tuple(OffsetRule(**rule) for rule in table.get("offset_rules", [])),
+        providers=tuple(
+            Provider(name, tuple(each.get("collections", ())), each.get("assets", {}))
+            for name, each in table.get("providers", {}).items()
+        ),
     )
+
+
+def _band(fields: dict) -> Band:  # type: ignore[type-arg]
+    limits = fields.pop("valid_range", None)
+    return Band(**fields, valid_range=tuple(limits) if limits else None)
+
+
+def _quality(table: dict) -> Quality:  # type: ignore[type-arg]
+    states = tuple(
+        State(**{**state, "values": tuple(state.get("values", (1,)))}) for state in table["states"]
+    )
+    return Quality(table["band"], table["gsd"], states, frozenset(table.get("hides", HIDES)))

@@ -1,0 +1,43 @@
+"""How a map is assessed."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from earthloom.project.settings import Settings
+
+
+class SampleAssessment(Settings):
+    """Accuracy and area from a stratified probability sample of the map (Olofsson et al. 2014)."""
+
+    method: Literal["sample"]
+    reference: str | None = None
+    """What the sample's true classes come from: a raster of class codes, or the vector file of
+    the sample that an interpreter has filled in. Without it the sample is drawn and written out,
+    and the report says that the map has no accuracy yet."""
+    points: int = Field(900, ge=20)
+    min_per_class: int = Field(50, ge=2)
+    apart_m: float = Field(100.0, ge=0)
+    """No sample point lies nearer to a training label than this."""
+    truth: str | None = None
+    """A raster that knows the truth everywhere, as only a simulated world has: the report then
+    says whether the intervals hold it."""
+
+
+class FoldsAssessment(Settings):
+    """Accuracy by leaving out one group of labels after the other."""
+
+    method: Literal["folds"]
+    by: Literal["place", "blocks"]
+    """`place`: one place of the archive at a time; `blocks`: squares of `block` degrees, dealt
+    to `folds` parts."""
+    block: float = Field(1.0, gt=0)
+    folds: int = Field(5, ge=2)
+    focus: str | None = None
+    """The class whose F1 and IoU are reported first, such as `change`."""
+    baselines: tuple[Literal["forest", "change-vectors"], ...] = ()
+    """What stands beside the model on the same folds: a random forest on the bands, and, for two
+    dates, change-vector analysis with an automatic threshold."""
+
+
+Assessment = Annotated[SampleAssessment | FoldsAssessment, Field(discriminator="method")]

@@ -1,0 +1,115 @@
+"""The whole project file, and reading it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from earthloom.errors import ProjectError, choices
+from earthloom.explain import explain, keys_of
+from earthloom.project.archives import Archive
+from earthloom.project.assess import Assessment
+from earthloom.project.cube import Dates, Grid, SensorChoice
+from earthloom.project.labels import Chips, Labels, LandClass
+from earthloom.project.models import MapChoice, ModelChoice
+from earthloom.project.settings import Settings
+from earthloom.sensors import Sensor, load_sensor
+
+
+class Project(Settings):
+    """All that is needed to make a map."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(0, ge=0)
+    out: str = "out"
+    """Folder that all results are written to."""
+    archive: Archive
+    area: str | tuple[float, float, float, float] = "archive"
+    """A vector file, or west, south, east, north in degrees, or `archive`: each place of it."""
+    dates: Dates | None = None
+    grid: Grid = Grid()
+    sensors: tuple[SensorChoice, ...] = Field(min_length=1)
+    failed_scenes: Literal["report", "accept"] = "report"
+    """What the run ends with where scenes did not load: `report` makes the map without them,
+    names them and exits with 3; `accept` exits with 0."""
+    classes: tuple[LandClass, ...] = Field(min_length=2)
+    labels: Labels = Labels()
+    chips: Chips = Chips()
+    model: ModelChoice
+    map: MapChoice = MapChoice()
+    assess: Assessment
+
+    _file: Path = Path("project.yaml")
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[LandClass, ...]) -> tuple[LandClass, ...]:
+        for what in ("code", "name"):
+            values = [getattr(each, what) for each in classes]
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"each class needs a {what} of its own; twice: {choices(twice)}")
+        return classes
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the project file."""
+        return self._file.parent
+
+    @property
+    def file(self) -> Path:
+        """The project file."""
+        return self._file
+
+    @property
+    def out_folder(self) -> Path:
+        """Where results are written."""
+        return self.path(self.out)
+
+    def path(self, relative: str) -> Path:
+        """A path of the project file, seen from here."""
+        return self.folder / relative
+
+    def sensor(self, name: str) -> Sensor:
+        """A sensor's table, the project's own ones included."""
+        return load_sensor(name, self.folder)
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as text: a day that is none is then an error with a line, as any other."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_project(file: Path | str, **changes: Any) -> Project:
+    """Reads and validates a project file; ProjectError names the line of the first mistake.
+
+    `changes` replace keys of the file, as the command line's options do.
+    """
+    file = Path(file)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProjectError(f"cannot read the project file {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{file}: not text in UTF-8: {error}") from error
+    try:
+        node = yaml.compose(text, _Loader)
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise ProjectError(f"{file}{line}: not valid YAML: {problem}") from error
+    if not isinstance(content, dict):
+        raise ProjectError(f"{file}: a project is a mapping of keys such as {keys_of(Project)}")
+    try:
+        project = Project.model_validate(content | changes, context={"folder": file.parent})
+    except ValidationError as error:
+        raise ProjectError(f"{file}{explain(error, node, Project)}") from error
+    project._file = file
+    return project
