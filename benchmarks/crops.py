@@ -26,7 +26,8 @@ from earthloom.fit import Model
 from earthloom.fit.closed_form import fit_closed_form
 from earthloom.fit.folds import deal_folds
 from earthloom.project import ForestModel, RidgeModel
-from earthloom.sample import Subset, chips_of, collate
+from earthloom.sample import Subset, chips_of
+from earthloom.sample.batch import collate
 from earthloom.sensors import load_sensor
 from earthloom.tasks import PixelClasses
 

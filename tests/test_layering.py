@@ -14,7 +14,7 @@ ORDER = ("archive", "cube", "chips", "encoders", "tasks", "fit", "maps", "assess
 GROUND = ("errors", "stages", "progress", "sensors", "sample", "grid", "world")
 LEARNING = ("encoders", "tasks", "fit")
 EARTH = ("archive", "cube", "grid")
-TOP = ("areas", "pipeline", "assessment", "verbs", "cli", "demo", "doctor")
+TOP = ("areas", "pipeline", "assessment", "verbs", "cli", "demo", "doctor", "initialise")
 """What holds the packages together; no package imports these."""
 
 HEAVY = (

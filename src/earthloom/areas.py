@@ -2,32 +2,57 @@
 
 from datetime import date
 
-import shapely
+from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive import FolderOfFiles, Scene, SceneSource
-from earthloom.cube.plan import common_multiple
+from earthloom.archive.holdings import holdings
+from earthloom.archive.open import archive_folder
+from earthloom.cube.plan import common_multiple, native_gsd
 from earthloom.cube.read import native_box
 from earthloom.errors import ArchiveError, DataError, ProjectError, choices
-from earthloom.grid import Area, base_grid, read_outline
-from earthloom.project import Project, SensorChoice, SimulatedArchive
+from earthloom.grid import (
+    Area,
+    base_grid,
+    bounds_of,
+    cell_areas,
+    grid_gsd,
+    native_grids,
+    outline_of,
+    read_outline,
+)
+from earthloom.project import CellArea, Project, SensorChoice, SimulatedArchive
 
 FROM_ARCHIVE = "archive"
 """The word in a project file that stands for the archive's own places."""
 
 
 def areas_of(project: Project, archive: SceneSource) -> list[Area]:
-    """What a project maps: one outline, or each place of a folder of files."""
+    """What a project maps: one outline on one grid, whatever UTM zones it lies in; with
+    `grid.crs: native` a grid for each zone of the archive's scenes; or each place of a folder."""
+    if isinstance(project.area, CellArea):
+        return _cells(project, project.area)
     if project.area == FROM_ARCHIVE and isinstance(archive, FolderOfFiles):
         return [_native_area(project, archive, place) for place in _places(project, archive)]
     outline = _outline(project)
     if project.grid.crs == "native":
-        raise ProjectError(
-            "grid.crs 'native' needs a folder archive with 'area: archive'; "
-            "valid here: auto, or a code such as EPSG:32633"
-        )
-    box = base_grid(outline, project.grid.crs, project.grid.resolution, common_multiple(project))
+        return _native_areas(project, archive, outline)
+    grid = project.grid
+    multiple = common_multiple(project, grid_gsd(outline, grid.crs, grid.resolution))
+    box = base_grid(outline, grid.crs, grid.resolution, multiple, grid.anchor)
     return [Area(project.name, box, outline)]
+
+
+def _cells(project: Project, chosen: CellArea) -> list[Area]:
+    """Cells of the Major TOM grid, each on the grid of its own UTM zone."""
+    grid = project.grid
+    if grid.crs != "auto":
+        raise ProjectError(
+            f"grid.crs is '{grid.crs}', but cells lie on the grids of their own UTM zones; "
+            "leave it out, or give the area by another way than cells"
+        )
+    multiple = common_multiple(project, grid.resolution)
+    return cell_areas(chosen.cells, chosen.distance_km, grid.resolution, multiple)
 
 
 def scenes_of(project: Project, archive: SceneSource, area: Area) -> list[Scene]:
@@ -37,7 +62,7 @@ def scenes_of(project: Project, archive: SceneSource, area: Area) -> list[Scene]
     """
     start = project.dates.start if project.dates else date.min
     end = project.dates.end if project.dates else date.max
-    outline = area.outline or area.box.geographic_extent.geom
+    outline = area.outline or outline_of(area.box)
     found: list[Scene] = []
     for choice in project.sensors:
         sensor = project.sensor(choice.name)
@@ -64,15 +89,36 @@ def _places(project: Project, archive: FolderOfFiles) -> list[str]:
 
 def _native_area(project: Project, archive: FolderOfFiles, place: str) -> Area:
     """A place on the grid of its earliest scene's reference band."""
-    choice = project.sensors[0]
-    sensor = project.sensor(choice.name)
+    sensor = project.sensor(project.sensors[0].name)
     first = archive.of_place(sensor, place, date.min, date.max)[0]
-    band = project.grid.like or (choice.bands or tuple(first.bands))[0]
-    if band not in first.bands:
+    return Area(place, _grid_of(project, str(archive.folder), first), None)
+
+
+def _native_areas(project: Project, archive: SceneSource, outline: BaseGeometry) -> list[Area]:
+    """An area for each UTM zone of the first sensor's scenes, on their own pixels.
+
+    One file is opened for each tile; where tiles are not known, for each extent.
+    """
+    sensor = project.sensor(project.sensors[0].name)
+    start = project.dates.start if project.dates else date.min
+    end = project.dates.end if project.dates else date.max
+    shown = archive.search(sensor, start, end, outline)
+    if not shown:
+        raise ArchiveError(_nothing_found(project, archive, project.sensors[0], outline))
+    tiles = {scene.tile or scene.bounds or scene.id: scene for scene in reversed(shown)}
+    root = str(archive_folder(project))
+    files = [_grid_of(project, root, scene) for scene in tiles.values()]
+    return native_grids(project.name, files, outline, common_multiple(project, native_gsd(project)))
+
+
+def _grid_of(project: Project, root: str, scene: Scene) -> GeoBox:
+    """The grid of a scene's reference band: `grid.like`, or the first that the project names."""
+    band = project.grid.like or (project.sensors[0].bands or tuple(scene.bands))[0]
+    if band not in scene.bands:
         raise DataError(
-            f"{first.id} has no band '{band}' to take the grid from; it has: {choices(first.bands)}"
+            f"{scene.id} has no band '{band}' to take the grid from; it has: {choices(scene.bands)}"
         )
-    return Area(place, native_box(str(archive.folder), first.bands[band]), None)
+    return native_box(root, scene.bands[band])
 
 
 def _outline(project: Project) -> BaseGeometry:
@@ -84,6 +130,7 @@ def _outline(project: Project) -> BaseGeometry:
         return read_outline(project.path(project.archive.path) / "area.geojson")
     if isinstance(project.area, tuple):
         return read_outline(project.area)
+    assert isinstance(project.area, str)  # cells were taken before
     return read_outline(project.path(project.area))
 
 
@@ -91,21 +138,12 @@ def _nothing_found(
     project: Project, archive: SceneSource, choice: SensorChoice, outline: BaseGeometry
 ) -> str:
     """Why a search may have come back empty: the area, the dates, or the clouds."""
-    sensor = project.sensor(choice.name)
-    everywhere = shapely.box(-180, -90, 180, 90)
-    all_scenes = archive.search(sensor, date.min, date.max, everywhere)
-    asked = f"area {_bounds(outline.bounds)}"
+    asked = f"area {_bounds(bounds_of(outline))}"
     if project.dates:
         asked += f", {project.dates.start} to {project.dates.end}"
     if choice.max_cloud < 100:
         asked += f", at most {choice.max_cloud:g} % cloud"
-    if not all_scenes:
-        return f"no scene of {choice.name} for {asked}; the archive has none of this sensor"
-    days = [scene.day for scene in all_scenes]
-    held = f"{len(all_scenes)} scenes from {min(days)} to {max(days)}"
-    boxes = [shapely.box(*scene.bounds) for scene in all_scenes if scene.bounds]
-    if boxes:
-        held += f" within {_bounds(shapely.unary_union(boxes).bounds)}"
+    held = holdings(archive, project.sensor(choice.name))
     return f"no scene of {choice.name} for {asked}; the archive has {held}"
 
 

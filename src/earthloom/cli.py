@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 import earthloom
-from earthloom.errors import EarthloomError, Interrupted
+from earthloom.errors import EarthloomError, Interrupted, ProjectError
 
 if TYPE_CHECKING:
     from earthloom.project import Project
@@ -38,10 +38,66 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no noti
 Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for results, instead of the project's.")]
 
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EARTHLOOM_SCHEDULER",
+        help="Address of a dask scheduler whose workers make the cube, such as tcp://HOST:8786.",
+    ),
+]
+
 Result = TypeVar("Result")
 
 FAILED_SCENES_EXIT = 3
 """The maps are made, but scenes did not load; rsync says 23 for the like."""
+
+
+@app.command()
+def init(
+    project: ProjectFile = Path("project.yaml"),
+    archive: Annotated[
+        str | None,
+        typer.Option(help="A STAC API's address, a catalog.json, a .parquet, or 'simulated'."),
+    ] = None,
+    sensor: Annotated[
+        list[str] | None, typer.Option(help="A sensor to use; may be given several times.")
+    ] = None,
+    area: Annotated[
+        str | None, typer.Option(help="A vector file, or 'west,south,east,north' in degrees.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help="A vector file, or a raster.")] = None,
+    start: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day of the period.")
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of it.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Names, with commas between.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take defaults.")] = False,
+    force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a project file with comments, from options or by asking."""
+    from earthloom import initialise
+
+    if project.exists() and not force:  # before anything is asked
+        raise ProjectError(f"{project} exists; name another file, or overwrite it with --force")
+
+    def ask(question: str, default: str) -> str:
+        answer: str = default if yes else typer.prompt(question, default=default)
+        return answer
+
+    given = {
+        "archive": archive,
+        "sensors": ",".join(sensor or ()) or None,
+        "area": area,
+        "start": start.date().isoformat() if start else None,
+        "end": end.date().isoformat() if end else None,
+        "labels": labels,
+        "classes": classes,
+    }
+    answers = initialise.gather({key: text for key, text in given.items() if text}, ask)
+    initialise.write_project(project, answers, force)
+    print(f"wrote {project}; look it over, then: earthloom run {project}")
 
 
 @app.command()
@@ -77,12 +133,52 @@ def search(
 @app.command()
 def cube(
     project: ProjectFile = Path("project.yaml"),
+    scheduler: Scheduler = None,
     out: Out = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Make the cloud-masked cube: composites in physical units."""
-    _verb("cube", project, out, quiet, as_json)
+    _verb("cube", project, out, quiet, as_json, arguments={"scheduler": scheduler})
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    project: ProjectFile = Path("project.yaml"),
+    to: Annotated[str, typer.Option(help="cog or netcdf.")] = "cog",
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the cube as Cloud-Optimised GeoTIFFs, one a time step, or as NetCDF."""
+    _verb("export", project, out, quiet, as_json, arguments={"folder": folder, "to": to})
+
+
+@app.command()
+def coverage(
+    project: ProjectFile = Path("project.yaml"),
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Show where and when the cube saw nothing, as a page of its own."""
+    _verb("coverage", project, out, quiet, as_json)
+
+
+@app.command()
+def sensors(
+    name: Annotated[str | None, typer.Argument(help="A sensor; all if none is named.")] = None,
+    folder: Annotated[Path, typer.Option(help="Folder with sensor tables of your own.")] = Path(),
+) -> None:
+    """List the sensors, or the bands, units and quality values of one."""
+    from earthloom.sensors import known_sensors, load_sensor
+    from earthloom.sensors.describe import describe_sensor, list_sensors
+
+    if name is None:
+        print(list_sensors([load_sensor(each, folder) for each in known_sensors(folder)]))
+    else:
+        print(describe_sensor(load_sensor(name, folder)))
 
 
 @app.command()

@@ -20,7 +20,16 @@ from earthloom.chips.series import read_series
 from earthloom.chips.store import moments_from_json, moments_to_json, open_chips
 from earthloom.cube import Cube, build_cube, open_cube, plan_layers
 from earthloom.cube.build import failed_scenes
+from earthloom.cube.execute import Workers, workers_at
+from earthloom.cube.inspect import (
+    Inspection,
+    inspect_scenes,
+    inspection_from_json,
+    inspection_to_json,
+    needs_inspection,
+)
 from earthloom.cube.moments import moments_of
+from earthloom.cube.notes import notes_to_json
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
@@ -46,6 +55,8 @@ class Pipeline:
     """A saved model to map with, instead of fitting one."""
     failed: dict[str, str] = field(default_factory=dict)
     """Scenes that did not load, with the reason."""
+    workers: Workers = field(default_factory=workers_at)
+    """What makes cubes: the cores of this machine, or a cluster."""
     finished: dict[str, StageResult] = field(default_factory=dict)
     """Stages by name, as they were built or found by this pipeline."""
 
@@ -89,14 +100,38 @@ class Pipeline:
         """The cube of each area."""
         return {name: self._cube(area) for name, area in self.areas.items()}
 
+    def inspection(self, area: Area) -> Inspection:
+        """What is known of an area's scenes before they are read whole."""
+        scenes = self.scenes[area.name]
+        inputs = {
+            "scenes": digest_of(scenes_to_json(scenes)),
+            "grid": _grid_inputs(area),
+            "sensors": [choice.as_inputs() for choice in self.project.sensors],
+        }
+
+        def write(folder: Path) -> None:
+            with bar("inspect") as tick:
+                found = inspect_scenes(self.root, self.project, area.box, scenes, tick)
+            text = canonical_json(inspection_to_json(found))
+            (folder / "inspection.json").write_text(text, encoding="utf-8")
+
+        if not any(needs_inspection(self.project, choice) for choice in self.project.sensors):
+            return Inspection({}, ())
+        result = self.stage(f"inspect/{area.name}", inputs, write)
+        text = (result.folder / "inspection.json").read_text(encoding="utf-8")
+        return inspection_from_json(json.loads(text))
+
     def _cube(self, area: Area) -> tuple[Cube, StageResult]:
         scenes = self.scenes[area.name]
-        plans = plan_layers(self.project, area.box, scenes)
+        inspection = self.inspection(area)
+        for finding in inspection.offsets:
+            warn(finding.suggestion)
+        plans = plan_layers(self.project, area.box, scenes, inspection.notes)
         shape = Shape2d(area.box.shape.y, area.box.shape.x)
         inputs = {
             "scenes": digest_of(scenes_to_json(scenes)),
-            "grid": {"affine": list(area.box.affine)[:6], "crs": crs_wkt(area.box)},
-            "shape": list(shape),
+            "grid": _grid_inputs(area),
+            "notes": notes_to_json(inspection.notes),
             "sensors": [choice.as_inputs() for choice in self.project.sensors],
             "layers": [digest_of(plan.spec.to_json()) for plan in plans],
             "dates": self.project.dates.as_inputs() if self.project.dates else None,
@@ -108,7 +143,7 @@ class Pipeline:
             result = self.stage(
                 name,
                 inputs,
-                lambda folder: _build(self.root, plans, shape, folder, tick),
+                lambda folder: _build(self.root, plans, shape, folder, tick, self.workers),
                 retry=bool(failed_before) and self.project.failed_scenes == "report",
             )
         self.failed |= failed_scenes(result.folder)
@@ -307,8 +342,15 @@ class Pipeline:
         return result
 
 
-def _build(root: str, plans: Any, shape: Shape2d, folder: Path, tick: Tick) -> None:
-    failed = build_cube(root, plans, shape, folder, tick)
+def _grid_inputs(area: Area) -> dict[str, Any]:
+    box = area.box
+    return {"affine": list(box.affine)[:6], "crs": crs_wkt(box), "shape": list(box.shape)}
+
+
+def _build(
+    root: str, plans: Any, shape: Shape2d, folder: Path, tick: Tick, workers: Workers
+) -> None:
+    failed = build_cube(root, plans, shape, folder, tick, workers)
     scenes = {scene.id for plan in plans for step in plan.steps for scene in step.scenes}
     if scenes and scenes <= failed.keys():
         scene, reason = sorted(failed.items())[0]

@@ -14,15 +14,19 @@ from typing import Any
 
 import earthloom
 from earthloom.assessment import REPORT, assess_project
-from earthloom.errors import ProjectError
+from earthloom.cube.execute import workers_at
+from earthloom.cube.export import export_cogs, export_netcdf
+from earthloom.errors import ProjectError, choices
 from earthloom.maps import ITEM, MAP, PROBABILITY
 from earthloom.pipeline import Pipeline
+from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
-from earthloom.stages import canonical_json, write_atomic
+from earthloom.stages import canonical_json, disk_errors, write_atomic
 
 Summary = dict[str, Any]
 
 RUN_RECORD = "run.json"
+EXPORTS = {"cog": export_cogs, "netcdf": export_netcdf}
 
 
 def simulate(project: Project) -> Summary:
@@ -47,11 +51,47 @@ def search(project: Project) -> Summary:
     return {"scenes": counts, "list": str(project.out_folder / "search" / "scenes.json")}
 
 
-def cube(project: Project) -> Summary:
-    """Makes the analysis-ready cube of each area."""
-    pipeline = Pipeline(project)
+def cube(project: Project, scheduler: str | None = None) -> Summary:
+    """Makes the analysis-ready cube of each area, on the cluster at a scheduler's address if one
+    is given."""
+    pipeline = Pipeline(project, workers=workers_at(scheduler))
     made = {name: str(result.folder / "cube.zarr") for name, (_, result) in pipeline.cubes.items()}
     return {"cubes": made, "failed_scenes": pipeline.failed}
+
+
+def export(project: Project, folder: Path, to: str = "cog") -> Summary:
+    """Writes the cube of each area as `cog` or `netcdf` into a folder of its name."""
+    if to not in EXPORTS:
+        raise ProjectError(f"unknown format '{to}'; valid: {choices(EXPORTS)}")
+    pipeline = Pipeline(project)
+    made: dict[str, list[str]] = {}
+    for name, (found, _) in pipeline.cubes.items():
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        with disk_errors(place), bar("export") as tick:
+            made[name] = [str(path) for path in EXPORTS[to](found, place, tick)]
+    return {"files": made, "failed_scenes": pipeline.failed}
+
+
+def coverage(project: Project) -> Summary:
+    """Writes where and when each area's cube is blind, as a page and as data."""
+    from earthloom.assess.coverage_page import PAGE, write_coverage_page
+    from earthloom.cube.blind import blind_places, to_geojson
+    from earthloom.cube.coverage import coverage_of
+    from earthloom.cube.coverage_store import write_coverage
+
+    pipeline = Pipeline(project)
+    made: dict[str, str] = {}
+    for name, (found, result) in pipeline.cubes.items():
+        folder = project.out_folder / "coverage" / name
+        coverages = coverage_of(found, result.folder, pipeline.areas[name])
+        places = [place for each in coverages for place in blind_places(each)]
+        title, simulated = f"Coverage of {name}", project.archive.kind == "simulated"
+        write_coverage(folder / "coverage.json", coverages)
+        write_atomic(folder / "blind.geojson", to_geojson(places))
+        write_coverage_page(coverages, folder / PAGE, title, simulated)
+        made[name] = str(folder / PAGE)
+    return {"pages": made, "failed_scenes": pipeline.failed}
 
 
 def chips(project: Project) -> Summary:

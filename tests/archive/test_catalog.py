@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pystac
 import pytest
 import shapely
 
@@ -139,6 +140,78 @@ def test_files_elsewhere_keep_their_address(changed):
     address = "https://example.org/B04.tif"
     asset = changed(lambda content: content["assets"]["B04"].update(href=address)).bands["B04"]
     assert (asset.href, asset.size) == (address, None)
+
+
+def _item(name, collection, assets, **properties):
+    return pystac.Item(
+        name,
+        shapely.geometry.mapping(shapely.box(11, 48, 12, 49)),
+        [11, 48, 12, 49],
+        datetime(2023, 7, 2, 10, tzinfo=UTC),
+        properties,
+        assets={key: pystac.Asset(f"./{name}_{key}.tif") for key in assets},
+        collection=collection,
+    )
+
+
+@pytest.fixture
+def landsats(tmp_path):
+    """A catalog below a catalog, with items of several instruments in one collection."""
+    extent = pystac.Extent(
+        pystac.SpatialExtent([[-180, -90, 180, 90]]), pystac.TemporalExtent([[None, None]])
+    )
+    collection = pystac.Collection("landsat-c2-l2", "all Landsats", extent)
+    for number in (4, 5, 7, 8, 9):
+        item = _item(f"LC0{number}", None, ["red", "qa_pixel"], platform=f"landsat-{number}")
+        collection.add_item(item)
+    inner = pystac.Catalog("inner", "inner")
+    inner.add_child(collection)
+    root = pystac.Catalog("root", "root")
+    root.add_child(inner)
+    root.normalize_and_save(str(tmp_path), pystac.CatalogType.SELF_CONTAINED)
+    return StaticCatalog(tmp_path / "catalog.json")
+
+
+@pytest.mark.parametrize(
+    ("sensor", "items"),
+    [
+        ("landsat-oli-c2-l2", ["LC08", "LC09"]),
+        ("landsat-etm-c2-l2", ["LC07"]),
+        ("landsat-tm-c2-l2", ["LC04", "LC05"]),
+    ],
+)
+def test_a_collection_of_several_instruments_is_split(sensor, items, landsats):
+    found = landsats.search(load_sensor(sensor), *YEAR, HERE)
+    assert [scene.id for scene in found] == items
+    for scene in found:
+        folder = Path("inner/landsat-c2-l2") / scene.id
+        assert Path(scene.bands["red"].href) == folder / f"{scene.id}_red.tif"
+        assert scene.bands["red"].size is None  # the files are not there
+        assert Path(scene.quality.href) == folder / f"{scene.id}_qa_pixel.tif"
+        assert scene.platform == f"landsat-{scene.id[-1]}"
+
+
+def test_items_that_are_all_of_another_instrument_are_named(landsats):
+    collection = landsats.folder / "inner" / "landsat-c2-l2"
+    content = json.loads((collection / "collection.json").read_text())
+    content["links"] = [
+        link for link in content["links"] if link["rel"] != "item" or "LC07" in link["href"]
+    ]
+    (collection / "collection.json").write_text(json.dumps(content))
+    with pytest.raises(ArchiveError, match="'LC07' is of the platform landsat-7; landsat-oli"):
+        landsats.search(load_sensor("landsat-oli-c2-l2"), *YEAR, HERE)
+
+
+def test_a_collection_may_be_the_catalog(landsats):
+    collection = landsats.folder / "inner" / "landsat-c2-l2" / "collection.json"
+    found = StaticCatalog(collection).search(load_sensor("landsat-etm-c2-l2"), *YEAR, HERE)
+    assert [scene.bands["red"].href for scene in found] == ["LC07/LC07_red.tif"]
+
+
+def test_an_item_is_no_catalog(landsats):
+    item = landsats.folder / "inner" / "landsat-c2-l2" / "LC08" / "LC08.json"
+    with pytest.raises(ArchiveError, match=r"LC08\.json is no catalog but a Feature"):
+        StaticCatalog(item).search(OPTICAL, *YEAR, HERE)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"type": "Catalog"}'])

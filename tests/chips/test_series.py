@@ -7,7 +7,7 @@ import pytest
 
 from earthloom.chips.series import read_table
 from earthloom.errors import DataError, LabelError
-from earthloom.sample import collate
+from earthloom.sample.batch import collate
 from earthloom.sensors import load_sensor
 
 SENSOR = load_sensor("modis-mod13q1")

@@ -10,10 +10,7 @@ import zarr
 from odc.geo.geobox import GeoBox
 from rasterio.windows import from_bounds
 
-from earthloom.archive import StaticCatalog
-from earthloom.areas import areas_of, scenes_of
-from earthloom.cube import build_cube, open_cube, plan_layers
-from earthloom.cube.build import failed_scenes
+from earthloom.cube import open_cube, plan_layers
 from earthloom.cube.plan import common_multiple, layer_factors
 from earthloom.errors import DataError
 from earthloom.project import load_project
@@ -22,35 +19,6 @@ from earthloom.sensors import load_sensor
 
 INVALID = (0, 1, 3, 8, 9, 10, 11)
 """Of the scene classification: no data, defective, cloud shadow, clouds, snow."""
-
-
-def _silent(done, total, detail=""):
-    pass
-
-
-@pytest.fixture(scope="module")
-def project(new_project, tmp_path_factory):
-    file = new_project(
-        tmp_path_factory.mktemp("cube"), dates={"start": "2023-03-10", "end": "2023-08-10"}
-    )
-    return load_project(file)
-
-
-@pytest.fixture(scope="module")
-def planned(project, tiny_archive):
-    archive = StaticCatalog(tiny_archive / "catalog.json")
-    (area,) = areas_of(project, archive)
-    return area, plan_layers(project, area.box, scenes_of(project, archive, area))
-
-
-@pytest.fixture(scope="module")
-def cube(planned, tiny_archive, tmp_path_factory):
-    area, plans = planned
-    folder = tmp_path_factory.mktemp("built")
-    shape = Shape2d(*area.box.shape)
-    assert build_cube(str(tiny_archive), plans, shape, folder, _silent) == {}
-    assert failed_scenes(folder) == {}
-    return open_cube(folder / "cube.zarr", shape)
 
 
 def _by_hand(file, box: GeoBox):
@@ -155,8 +123,8 @@ def test_layers_differ_in_grid_and_say_so(cube, planned, project):
         "sentinel-1-rtc_10m": 1,
         "cop-dem-glo-30_10m": 1,
     }
-    assert layer_factors(project) == [1, 2]
-    assert common_multiple(project) == 2
+    assert layer_factors(project, 10) == [1, 2]
+    assert common_multiple(project, 10) == 2
     assert all(side % 2 == 0 for side in area.box.shape)
 
 

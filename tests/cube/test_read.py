@@ -6,11 +6,22 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from earthloom.archive import Asset
-from earthloom.cube.read import native_box, read_band, read_clear
+from earthloom.cube.read import Reader, native_box
 from earthloom.errors import DataError
 from earthloom.grid import coarser, window_box
 from earthloom.sample import Shape2d, Window
 from earthloom.sensors import Quality, State
+
+
+def read_band(root, asset, box):
+    return Reader(root).physical(asset, box)
+
+
+def read_clear(root, asset, quality, box):
+    flags = Reader(root).stored(asset, box, continuous=False)
+    numbers = np.where(flags.there, flags.values, 0).astype(int)
+    return flags.there & ~quality.where(numbers, quality.hides)
+
 
 BOX = GeoBox.from_bbox((600_000, 5_400_000, 600_240, 5_400_160), crs="EPSG:32632", resolution=10)
 

@@ -7,7 +7,8 @@ import torch
 from earthloom.encoders import Statistics
 from earthloom.encoders.change_features import ChangeFeatures
 from earthloom.errors import ContractError
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d, collate
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d
+from earthloom.sample.batch import collate
 
 FINE = LayerSpec("s", 10, ("green", "red"), "1", ("1", "2"), (560.0, 665.0))
 COARSE = LayerSpec("s", 20, ("swir",), "1", ("1", "2"), (1610.0,), factor=2)

@@ -8,7 +8,8 @@ from earthloom.encoders import Statistics
 from earthloom.encoders.registry import ENCODERS
 from earthloom.encoders.time_features import TimeFeatures, fill_in_time, mean_around
 from earthloom.errors import ContractError
-from earthloom.sample import Batch, LayerBatch, LayerSpec
+from earthloom.sample import LayerSpec
+from earthloom.sample.batch import Batch, LayerBatch
 
 DATES = ("01", "02", "03", "04", "05")
 DAYS = torch.tensor([0, 10, 25, 60, 90], dtype=torch.int32)

@@ -6,7 +6,8 @@ import torch
 
 from earthloom.encoders import Statistics
 from earthloom.encoders.unet import UNet, UNetBody
-from earthloom.sample import Chip, Layer, LayerSpec, Shape2d, collate
+from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample.batch import collate
 
 FINE = LayerSpec("s", 10, ("red", "nir"), "1", ("01", "02", "03"), (660.0, 840.0))
 COARSE = LayerSpec("s", 20, ("swir",), "1", ("01", "02", "03"), (1610.0,), factor=2)

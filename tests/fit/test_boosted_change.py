@@ -8,7 +8,8 @@ from earthloom.errors import ContractError, LabelError
 from earthloom.fit import load_model, save_model
 from earthloom.fit.boosted_change import fit_boosted_change
 from earthloom.project import BoostedChangeModel
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d, collate
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d
+from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
 SPEC = LayerSpec("s", 10, ("green", "red", "nir"), "1", ("1", "2"), (560.0, 665.0, 840.0))

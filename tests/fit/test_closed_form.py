@@ -10,7 +10,7 @@ from earthloom.errors import LabelError
 from earthloom.fit import load_model, save_model
 from earthloom.fit.closed_form import PER_CHIP_AND_CLASS, _common_limit, fit_closed_form
 from earthloom.project import ForestModel, RidgeModel
-from earthloom.sample import collate
+from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
 RIDGE = RidgeModel(name="ridge", radius=1, random_features=64)

@@ -9,7 +9,7 @@ from earthloom.fit import load_model, save_model
 from earthloom.fit.augment import cropped, turned
 from earthloom.fit.network import fit_network
 from earthloom.project import NetworkModel
-from earthloom.sample import collate
+from earthloom.sample.batch import collate
 
 SMALL = NetworkModel(name="unet", width=8, levels=1, steps=60, batch=4, learning_rate=1e-2)
 

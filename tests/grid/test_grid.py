@@ -55,7 +55,9 @@ def test_base_grid_holds_the_area_on_whole_coarse_pixels(west, south, size, mult
     assert box.crs.epsg in range(32601, 32761)
     assert abs(box.affine.a) == resolution
     assert all(side % multiple == 0 for side in box.shape)
-    for edge in box.boundingbox.bbox:
+    left, bottom, right, top = box.boundingbox.bbox
+    equator = 10_000_000 if box.crs.epsg > 32700 else 0
+    for edge in (left, right, bottom - equator, top - equator):
         assert edge / (resolution * multiple) == pytest.approx(
             round(edge / (resolution * multiple)), abs=1e-6
         )
@@ -95,7 +97,7 @@ def test_window_of_a_grid_is_the_window_of_its_place():
 
 @pytest.mark.parametrize(
     "bounds",
-    [(12, 48, 11, 49), (11, 49, 12, 48), (11, 48, 181, 49), (-181, 0, 0, 1), (0, 0, 1, 91)],
+    [(12, 48, 11, 49), (11, 49, 12, 48), (11, 48, 381, 49), (-361, 0, 0, 1), (0, 0, 1, 91)],
 )
 def test_bounds_that_are_none(bounds):
     with pytest.raises(DataError, match="is not west, south, east, north in degrees"):

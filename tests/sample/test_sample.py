@@ -9,17 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earthloom.errors import ContractError
-from earthloom.sample import (
-    Chip,
-    Layer,
-    LayerSpec,
-    Moments,
-    Place,
-    Shape2d,
-    Subset,
-    Window,
-    collate,
-)
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d, Subset, Window
+from earthloom.sample.batch import collate
 
 SPEC = LayerSpec("optical", 20.0, ("red", "nir"), "1", ("2023-05", "2023-06"), (660.0, None), 2)
 

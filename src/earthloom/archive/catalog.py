@@ -1,23 +1,18 @@
 """A static STAC catalog on disk."""
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pystac
-import shapely
-from pystac.errors import STACTypeError
 from shapely.geometry.base import BaseGeometry
 
-from earthloom.archive.scene import Asset, Scene, in_order, parse_time, solar_day
+from earthloom.archive.item import NOT_STAC, asset_href, footprint_of, scene_of, why_not
+from earthloom.archive.scene import Asset, Scene, in_order
 from earthloom.errors import ArchiveError, choices
-from earthloom.sensors import Band, Sensor
-
-_NOT_STAC = (AttributeError, KeyError, TypeError, ValueError, pystac.STACError, STACTypeError)
-"""What pystac raises for JSON that is no STAC, or no JSON."""
+from earthloom.sensors import Sensor
 
 
 @dataclass(frozen=True)
@@ -31,90 +26,75 @@ class StaticCatalog:
         return self.path.parent
 
     def search(self, sensor: Sensor, start: date, end: date, outline: BaseGeometry) -> list[Scene]:
-        """See `SceneSource`. Items are taken from the collection that has the sensor's name.
+        """See `SceneSource`. Items are taken from all collections that hold the sensor's product
+        (`Sensor.collections`), which may hold other sensors' items as well.
 
-        A collection whose items carry no time of interest (elevation) is not limited by dates.
+        Items that carry no time of interest (elevation) are not limited by dates.
         """
-        found = []
-        for item in self._items(sensor.name):
-            scene = _scene(item, sensor, self.folder)
-            in_time = sensor.static or start <= scene.day <= end
-            in_space = item.geometry is None or shapely.geometry.shape(item.geometry).intersects(
-                outline
-            )
-            if in_time and in_space:
-                found.append(scene)
+        found, refused = [], []
+        for item in self._items(sensor):
+            scene = scene_of(item, sensor, self._href)
+            if scene is None:
+                refused.append(why_not(item, sensor))
+            elif _fits(scene, item, sensor, (start, end), outline):
+                found.append(self._with_sizes(scene))
+            else:
+                refused.append(None)
+        if refused and not found and all(refused):
+            raise ArchiveError(f"no item of {self.path} is of {sensor.name}: {refused[0]}")
         return in_order(found)
 
-    def _items(self, collection: str) -> Iterator[pystac.Item]:
+    def _items(self, sensor: Sensor) -> Iterator[pystac.Item]:
         try:
-            catalog = pystac.Catalog.from_file(str(self.path))
-            names = {child.id: child for child in catalog.get_children()}
-            if collection not in names:
+            root = pystac.read_file(str(self.path))
+            if not isinstance(root, pystac.Catalog):
+                raise ArchiveError(f"{self.path} is no catalog but a {root.STAC_OBJECT_TYPE}")
+            collections = list(_collections(root))
+            fitting = [each for each in collections if each.id in sensor.collections]
+            if not fitting:
                 raise ArchiveError(
-                    f"the catalog {self.path} has no collection '{collection}'; "
-                    f"it has: {choices(sorted(names))}"
+                    f"the catalog {self.path} has no collection '{sensor.name}', nor any other of "
+                    f"its names; it has: {choices(sorted(each.id for each in collections))}"
                 )
-            yield from names[collection].get_items(recursive=True)
+            for collection in fitting:
+                yield from collection.get_items(recursive=True)
         except FileNotFoundError as error:
             raise ArchiveError(f"the catalog {self.path} lacks a file: {error.filename}") from error
-        except _NOT_STAC as error:
+        except NOT_STAC as error:
             raise ArchiveError(f"the catalog {self.path} cannot be read: {error}") from error
 
+    def _href(self, asset: pystac.Asset) -> str:
+        """Relative to the catalog's folder, or an address."""
+        href = asset_href(asset).removeprefix("file://")
+        return href if "://" in href else os.path.relpath(href, self.folder)
 
-def _scene(item: pystac.Item, sensor: Sensor, folder: Path) -> Scene:
-    when = item.properties.get("datetime") or item.properties["start_datetime"]
-    bounds = None
-    if item.bbox and len(item.bbox) == 4:
-        west, south, east, north = item.bbox
-        bounds = (west, south, east, north)
-    bands = {}
-    for band in sensor.bands:
-        name = sensor.asset_of(band.name, item.assets)
-        if name is not None:
-            bands[band.name] = _asset(item, item.assets[name], band, sensor, folder)
-    quality = None
-    if sensor.quality is not None:
-        name = sensor.asset_of(sensor.quality.band, item.assets)
-        quality = _plain_asset(item.assets[name], folder) if name else None
-    time = parse_time(when)
-    middle = (bounds[0] + bounds[2]) / 2 if bounds else 0.0
-    return Scene(
-        id=item.id,
-        sensor=sensor.name,
-        time=time,
-        day=solar_day(time, middle),
-        bounds=bounds,
-        place="",
-        cloud_cover=item.properties.get("eo:cloud_cover"),
-        bands=bands,
-        quality=quality,
-    )
+    def _with_sizes(self, scene: Scene) -> Scene:
+        bands = {name: self._sized(asset) for name, asset in scene.bands.items()}
+        quality = self._sized(scene.quality) if scene.quality else None
+        return replace(scene, bands=bands, quality=quality)
+
+    def _sized(self, asset: Asset) -> Asset:
+        path = self.folder / asset.href
+        there = "://" not in asset.href and path.exists()
+        return replace(asset, size=path.stat().st_size) if there else asset
 
 
-def _asset(
-    item: pystac.Item, asset: pystac.Asset, band: Band, sensor: Sensor, folder: Path
-) -> Asset:
-    """A band's asset. What the item says of scale, offset and nodata goes before the table."""
-    plain = _plain_asset(asset, folder)
-    said: Mapping[str, Any] = (asset.extra_fields.get("raster:bands") or [{}])[0]
-    return Asset(
-        href=plain.href,
-        size=plain.size,
-        scale=float(said.get("scale", band.scale)),
-        offset=float(said.get("offset", _table_offset(item, band, sensor))),
-        nodata=said.get("nodata", band.nodata),
-    )
+def _collections(catalog: pystac.Catalog) -> Iterator[pystac.Collection]:
+    """The collections of a catalog, at any depth, in the order of its links."""
+    if isinstance(catalog, pystac.Collection):
+        yield catalog
+    else:
+        for child in catalog.get_children():
+            yield from _collections(child)
 
 
-def _table_offset(item: pystac.Item, band: Band, sensor: Sensor) -> float:
-    holding = (rule.offset for rule in sensor.offset_rules if rule.holds(item.properties))
-    return next(holding, band.offset)
-
-
-def _plain_asset(asset: pystac.Asset, folder: Path) -> Asset:
-    path = Path(asset.get_absolute_href() or asset.href)
-    if "://" in asset.href:
-        return Asset(asset.href, None)
-    size = path.stat().st_size if path.exists() else None
-    return Asset(os.path.relpath(path, folder), size)
+def _fits(
+    scene: Scene,
+    item: pystac.Item,
+    sensor: Sensor,
+    period: tuple[date, date],
+    outline: BaseGeometry,
+) -> bool:
+    in_time = sensor.static or period[0] <= scene.day <= period[1]
+    footprint = footprint_of(item)
+    return in_time and (footprint is None or bool(footprint.intersects(outline)))

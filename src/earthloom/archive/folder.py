@@ -1,18 +1,33 @@
-"""A folder of image files, one file a band, described by a pattern over their paths."""
+"""A folder of image files, described by a pattern over their paths: one file a band, or several
+bands in a file."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from shapely.geometry.base import BaseGeometry
 
-from earthloom.archive.scene import Asset, Scene, in_order
+from earthloom.archive.formats import inspect_file
+from earthloom.archive.scene import Asset, Scene, in_order, parse_time
 from earthloom.errors import ArchiveError, choices
-from earthloom.project import FolderArchive
+from earthloom.project import ISO, FolderArchive
 from earthloom.sensors import Sensor
+
+
+@dataclass(frozen=True)
+class FileSlot:
+    """Where the numbers of one band are."""
+
+    href: str
+    """Of the file, or of an image in it, as `scene.nc#red`."""
+    index: int = 1
+
+    @property
+    def file(self) -> str:
+        return self.href.partition("#")[0]
 
 
 @dataclass(frozen=True)
@@ -45,20 +60,49 @@ class FolderOfFiles:
             raise ArchiveError(
                 f"the folder {self.path} holds {self.settings.sensor}, not {sensor.name}"
             )
-        groups: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        names = self._names(sensor)
+        groups: dict[tuple[str, str], dict[str, FileSlot]] = defaultdict(dict)
         fields: dict[tuple[str, str], dict[str, str]] = {}
         for href, found in self._matches():
             key = (found.get("place") or "", found.get("slot") or found.get("date") or "")
-            band = found.pop("band")
-            if band in sensor.by_name:
-                groups[key][band] = href
+            for band, slot in self._slots(href, found.pop("band", None)).items():
+                if band not in names:
+                    continue
+                if band in groups[key]:
+                    raise ArchiveError(
+                        f"{groups[key][band].file} and {href} in {self.path} are both {band} of "
+                        "one place and date; tell them apart by a group 'slot' in the pattern"
+                    )
+                groups[key][band] = slot
                 fields[key] = found
-        if not groups:
+        if not fields:
             raise ArchiveError(
                 f"no file in {self.path} fits the pattern {self.settings.pattern} with a band of "
-                f"{sensor.name}: {choices(sensor.by_name)}"
+                f"{sensor.name}: {choices(names)}"
             )
-        return [self._scene(sensor, fields[key], groups[key]) for key in sorted(groups)]
+        return [self._scene(sensor, fields[key], groups[key]) for key in sorted(fields)]
+
+    def _names(self, sensor: Sensor) -> list[str]:
+        """What a file may show: the sensor's bands and its quality band. ArchiveError if the
+        project lists another."""
+        names = [*sensor.by_name, *([sensor.quality.band] if sensor.quality else [])]
+        listed = [band for band in (*self.settings.bands, *self.settings.subdatasets) if band]
+        unknown = [band for band in listed if band not in names]
+        if unknown:
+            raise ArchiveError(
+                f"archive: {sensor.name} has no band {choices(unknown)}; it has: {choices(names)}"
+            )
+        return names
+
+    def _slots(self, href: str, band: str | None) -> dict[str, FileSlot]:
+        """What a file shows: of the pattern's band, or of the bands that the project lists."""
+        if band is not None:
+            return {band: FileSlot(href)}
+        inside = {
+            name: FileSlot(f"{href}#{image}") for name, image in self.settings.subdatasets.items()
+        }
+        listed = enumerate(self.settings.bands, start=1)
+        return inside | {name: FileSlot(href, at) for at, name in listed if name is not None}
 
     def _matches(self) -> Iterator[tuple[str, dict[str, str]]]:
         if not self.path.is_dir():
@@ -70,34 +114,66 @@ class FolderOfFiles:
             if match and file.is_file():
                 yield href, {name: text for name, text in match.groupdict().items() if text}
 
-    def _scene(self, sensor: Sensor, fields: dict[str, str], files: Mapping[str, str]) -> Scene:
-        day = self._day(fields)
+    def _scene(
+        self, sensor: Sensor, fields: dict[str, str], files: Mapping[str, FileSlot]
+    ) -> Scene:
+        time, stamp = self._time(fields)
         place, slot = fields.get("place", ""), fields.get("slot", "")
+        quality = files.get(sensor.quality.band) if sensor.quality else None
         return Scene(
-            id="_".join(part for part in (place, slot, day.isoformat()) if part),
+            id="_".join(part for part in (place, slot, stamp) if part),
             sensor=sensor.name,
-            time=datetime.combine(day, time(12), UTC),
-            day=day,
+            time=time,
+            day=time.date(),
             bounds=None,
             place=place,
             cloud_cover=None,
-            bands={name: self._asset(sensor, name, href) for name, href in files.items()},
-            quality=None,
+            bands={
+                name: self._asset(sensor, name, files[name])
+                for name in files
+                if name in sensor.by_name
+            },
+            quality=self._quality(quality) if quality else None,
         )
 
-    def _asset(self, sensor: Sensor, name: str, href: str) -> Asset:
+    def _asset(self, sensor: Sensor, name: str, slot: FileSlot) -> Asset:
         band = sensor.band(name)
-        size = (self.path / href).stat().st_size
-        return Asset(href, size, band.scale, band.offset, band.nodata)
+        size = (self.path / slot.file).stat().st_size
+        scale, offset, nodata = band.scale, band.offset, band.nodata
+        transform = band.transform
+        if self.settings.values == "file":
+            held = inspect_file(self.path / slot.href).bands
+            if slot.index > len(held):
+                raise ArchiveError(
+                    f"{slot.href} in {self.path} has {len(held)} bands, and archive.bands names "
+                    f"{name} as its band {slot.index}"
+                )
+            own = held[slot.index - 1]
+            scale, offset, nodata, transform = own.scale, own.offset, own.nodata, "linear"
+        return Asset(slot.href, size, scale, offset, nodata, index=slot.index, transform=transform)
 
-    def _day(self, fields: Mapping[str, str]) -> date:
+    def _quality(self, slot: FileSlot) -> Asset:
+        size = (self.path / slot.file).stat().st_size
+        return Asset(slot.href, size, index=slot.index)
+
+    def _time(self, fields: Mapping[str, str]) -> tuple[datetime, str]:
+        """When a scene was taken, and that as part of its name; noon where only the day is said."""
         text = fields.get("date")
         if text is None:
             text = self._written_date(fields)
+        way = self.settings.date_format
         try:
-            return datetime.strptime(text, "%Y%m%d").date()
+            if way == ISO:
+                time, to_the_day = parse_time(text), len(text) <= len("2018-03-01")
+            else:
+                time = datetime.strptime(text, way).replace(tzinfo=UTC)
+                to_the_day = "%H" not in way
         except ValueError:
-            raise ArchiveError(f"'{text}' in {self.path} is not a date as YYYYMMDD") from None
+            form = {"%Y%m%d": "YYYYMMDD", ISO: "ISO 8601"}.get(way, way)
+            raise ArchiveError(f"'{text}' in {self.path} is not a date as {form}") from None
+        if to_the_day:
+            return time + timedelta(hours=12), time.date().isoformat()
+        return time, time.strftime("%Y-%m-%dT%H%M%S")
 
     def _written_date(self, fields: Mapping[str, str]) -> str:
         dates = self.settings.dates

@@ -1,5 +1,6 @@
 """A scene: one acquisition as listed by an archive, normalised once, at the edge."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +8,7 @@ from typing import Any, Protocol
 
 from shapely.geometry.base import BaseGeometry
 
-from earthloom.sensors import Sensor
+from earthloom.sensors import Sensor, Transform
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Asset:
     """Which band of the file, from 1."""
     checksum: str | None = None
     """The file's multihash in hexadecimal, as STAC's `file:checksum`."""
+    transform: Transform = "linear"
+    """See `earthloom.sensors.to_physical`."""
+    constants: tuple[float, float] | None = None
+    """K1 and K2 of the transform `brightness`."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,15 @@ def in_order(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 def scenes_to_json(scenes: Sequence[Scene]) -> list[dict[str, Any]]:
-    """Scenes as JSON values."""
+    """Scenes as JSON values; a nodata that is no number is written as text, as JSON has none."""
     return [
-        asdict(scene) | {"day": scene.day.isoformat(), "time": scene.time.isoformat()}
+        asdict(scene)
+        | {
+            "day": scene.day.isoformat(),
+            "time": scene.time.isoformat(),
+            "bands": {name: _asset_to_json(asset) for name, asset in scene.bands.items()},
+            "quality": _asset_to_json(scene.quality) if scene.quality else None,
+        }
         for scene in scenes
     ]
 
@@ -110,8 +121,8 @@ def scenes_from_json(values: Sequence[Mapping[str, Any]]) -> list[Scene]:
             bounds=tuple(value["bounds"]) if value["bounds"] else None,
             place=value["place"],
             cloud_cover=value["cloud_cover"],
-            bands={name: Asset(**asset) for name, asset in value["bands"].items()},
-            quality=Asset(**value["quality"]) if value["quality"] else None,
+            bands={name: _asset_from_json(asset) for name, asset in value["bands"].items()},
+            quality=_asset_from_json(value["quality"]) if value["quality"] else None,
             tile=value["tile"],
             version=value["version"],
             platform=value["platform"],
@@ -119,3 +130,19 @@ def scenes_from_json(values: Sequence[Mapping[str, Any]]) -> list[Scene]:
         )
         for value in values
     ]
+
+
+def _asset_to_json(asset: Asset) -> dict[str, Any]:
+    nodata = asset.nodata
+    if nodata is not None and not math.isfinite(nodata):
+        return asdict(asset) | {"nodata": str(nodata)}
+    return asdict(asset)
+
+
+def _asset_from_json(value: Mapping[str, Any]) -> Asset:
+    nodata, constants = value["nodata"], value.get("constants")
+    read = {
+        "nodata": float(nodata) if isinstance(nodata, str) else nodata,
+        "constants": tuple(constants) if constants else None,
+    }
+    return Asset(**{**value, **read})

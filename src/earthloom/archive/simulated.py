@@ -5,12 +5,14 @@
     ├── catalog.json               written last
     ├── sentinel-2-l2a/            collection.json, and a folder per item
     ├── sentinel-1-rtc/
+    ├── landsat-oli-c2-l2/         where asked for
+    ├── modis-mod09ga/             where asked for
     ├── cop-dem-glo-30/
     ├── area.geojson               the area to map
     ├── labels.gpkg                what a mapper has: points and polygons
     └── truth/                     what a mapper never has
 
-What is departs from the real products is listed in `docs/simulated-archive.md`.
+What departs from the real products is listed in `docs/simulated-archive.md`.
 """
 
 import os
@@ -24,20 +26,14 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from earthloom.archive.simulated_collections import COLLECTIONS, catalog_of, collection_of
 from earthloom.archive.simulated_files import read_json, remove_parts, write_json
 from earthloom.archive.simulated_plan import lay_grids, most_passes
-from earthloom.archive.simulated_spec import SimulationSpec, check_spec
-from earthloom.archive.simulated_stac import (
-    DEM,
-    SENTINEL1,
-    SENTINEL2,
-    catalog_of,
-    collection_of,
-)
+from earthloom.archive.simulated_spec import Faults, SimulationSpec, check_spec
 from earthloom.archive.simulated_tasks import Studio, Task, list_tasks, open_studio
 from earthloom.errors import ArchiveError
 
-__all__ = ["SimulationSpec", "simulate"]
+__all__ = ["Faults", "SimulationSpec", "simulate"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -95,8 +91,11 @@ def _difference(found: dict[str, object], wanted: dict[str, object]) -> str:
     if found.get("format") != wanted["format"] or not isinstance(old, dict):
         return f"format {found.get('format')}, not {wanted['format']}"
     assert isinstance(new, dict)
-    names = [name for name in new if old.get(name) != new[name]]
-    return ", ".join(f"{name} {old.get(name)}, not {new[name]}" for name in names) or "other fields"
+    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    return (
+        ", ".join(f"{name} {old.get(name)}, not {new.get(name)}" for name in names)
+        or "other fields"
+    )
 
 
 def _do(
@@ -176,7 +175,7 @@ def _work(task: Task, folder: Path) -> str:
 def _write_catalog(folder: Path, tasks: list[Task]) -> None:
     """Collections over their items, then the catalog: where it is, the archive is whole."""
     present = []
-    for name in (SENTINEL2, SENTINEL1, DEM):
+    for name in COLLECTIONS:
         items = [
             read_json(folder / task.item)
             for task in tasks

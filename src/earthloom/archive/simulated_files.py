@@ -67,8 +67,12 @@ def write_cog(
     resampling: str = "AVERAGE",
     colours: Mapping[int, str] | None = None,
     names: tuple[str, ...] = (),
+    finish: Callable[[Path], None] | None = None,
 ) -> None:
-    """A cloud-optimised GeoTIFF of (rows, cols) or (band, rows, cols) values."""
+    """A cloud-optimised GeoTIFF of (rows, cols) or (band, rows, cols) values.
+
+    `finish` is called with the file before it gets its name.
+    """
     stack = values if values.ndim == 3 else values[None]
     profile: dict[str, Any] = {
         "driver": "COG",
@@ -94,6 +98,8 @@ def write_cog(
             file.write(stack)
             for place, name in enumerate(names, start=1):
                 file.set_band_description(place, name)
+        if finish is not None:
+            finish(part)
 
     write_whole(path, write)
 

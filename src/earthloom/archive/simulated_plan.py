@@ -35,6 +35,11 @@ class SceneGrid:
         return f"EPSG:{self.epsg}"
 
     @property
+    def reference(self) -> dict[str, object]:
+        """The CRS as STAC's projection extension names it."""
+        return {"proj:epsg": self.epsg, "proj:code": self.crs}
+
+    @property
     def transform(self) -> Affine:
         """Pixel (column, row) to (x, y)."""
         return Affine(self.resolution, 0, self.west, 0, -self.resolution, self.north)
@@ -108,6 +113,10 @@ class Orbit:
     """ascending or descending."""
     covered: float
     """Part of the window in the swath; 1 where its edge is far away."""
+    view_zenith: float = 0.0
+    """Of the satellite as seen from the window, degrees."""
+    view_azimuth: float = 0.0
+    """Of the direction towards the satellite, degrees clockwise from north."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class Acquisition:
     """One pass of a satellite over the window."""
 
     platform: str
-    """A or B."""
+    """A or B; of Landsat 8 or 9."""
     orbit: Orbit
     time: datetime
     day: int
@@ -124,11 +133,19 @@ class Acquisition:
     """Wanted part of the sky under clouds; of no meaning for radar."""
     baseline: str
     """Processing baseline; empty for radar."""
+    processed_after: float = 9.0
+    """Hours from the pass to its processing."""
 
 
+# The second orbit's swath lies east of its edge, so that its satellite stands in the east.
 _SENTINEL2 = (
-    Orbit(65, 3, 5, 10.27, "descending", 1.0),
-    Orbit(22, 5, 5, 10.44, "descending", 0.68),
+    Orbit(65, 3, 5, 10.27, "descending", 1.0, 3.4, 286.0),
+    Orbit(22, 5, 5, 10.44, "descending", 0.68, 10.6, 106.0),
+)
+# Landsat 8 and 9 take turns every 8 days; the second path's swath lies in the east, too.
+_LANDSAT = (
+    Orbit(193, 5, 8, 10.02, "descending", 1.0, 2.9, 281.0),
+    Orbit(192, 2, 8, 9.92, "descending", 0.6, 7.3, 101.0),
 )
 _SENTINEL1 = (
     Orbit(117, 4, 12, 17.14, "ascending", 1.0),
@@ -211,12 +228,12 @@ def plan_sentinel2(spec: SimulationSpec) -> tuple[Acquisition, ...]:
     rng = stream(spec.seed, "plan", "sentinel-2")
     passes = _passes(spec, _SENTINEL2)
     chosen = _thin_out(rng, passes, spec.sentinel2_items)
-    clouds = _cloudiness(rng, [day for _, day, _ in chosen])
+    clouds = cloudiness(rng, [day for _, day, _ in chosen])
     return tuple(
         Acquisition(
             platform,
             orbit,
-            _time(spec, orbit, day),
+            pass_time(spec, orbit, day),
             day,
             cloud,
             "05.09" if _date(spec, day) >= spec.first_with_offset else "03.01",
@@ -230,23 +247,37 @@ def plan_sentinel1(spec: SimulationSpec) -> tuple[Acquisition, ...]:
     rng = stream(spec.seed, "plan", "sentinel-1")
     chosen = _thin_out(rng, _passes(spec, _SENTINEL1), spec.sentinel1_items)
     return tuple(
-        Acquisition("A", orbit, _time(spec, orbit, day), day, 0.0, "") for orbit, day, _ in chosen
+        Acquisition("A", orbit, pass_time(spec, orbit, day), day, 0.0, "")
+        for orbit, day, _ in chosen
     )
 
 
-def most_passes() -> tuple[int, int]:
-    """The largest number of Sentinel-2 and Sentinel-1 items of a year."""
-    optical, radar = (
+def plan_landsat(spec: SimulationSpec) -> tuple[Acquisition, ...]:
+    """Landsat's passes through the year, under skies of their own."""
+    rng = stream(spec.seed, "plan", "landsat")
+    chosen = _thin_out(rng, _passes(spec, _LANDSAT, "89"), spec.landsat_items)
+    clouds = cloudiness(rng, [day for _, day, _ in chosen])
+    return tuple(
+        Acquisition(platform, orbit, pass_time(spec, orbit, day), day, cloud, "")
+        for (orbit, day, platform), cloud in zip(chosen, clouds, strict=True)
+    )
+
+
+def most_passes() -> tuple[int, int, int]:
+    """The largest number of Sentinel-2, Sentinel-1 and Landsat items of a year."""
+    optical, radar, landsat = (
         sum(len(range(orbit.first_day, 366, orbit.every)) for orbit in orbits)
-        for orbits in (_SENTINEL2, _SENTINEL1)
+        for orbits in (_SENTINEL2, _SENTINEL1, _LANDSAT)
     )
-    return optical, radar
+    return optical, radar, landsat
 
 
-def _passes(spec: SimulationSpec, orbits: tuple[Orbit, ...]) -> list[tuple[Orbit, int, str]]:
+def _passes(
+    spec: SimulationSpec, orbits: tuple[Orbit, ...], platforms: str = "AB"
+) -> list[tuple[Orbit, int, str]]:
     """All passes of the year by day: orbit, day of the year, platform."""
     passes = [
-        (orbit, day, "AB"[number % 2])
+        (orbit, day, platforms[number % 2])
         for orbit in orbits
         for number, day in enumerate(range(orbit.first_day, 366, orbit.every))
     ]
@@ -265,7 +296,7 @@ def _thin_out(
     return [passes[min(pick, len(passes) - 1)] for pick in picks]
 
 
-def _cloudiness(rng: np.random.Generator, days: list[int]) -> list[float]:
+def cloudiness(rng: np.random.Generator, days: list[int]) -> list[float]:
     """A cloud cover for each pass: a fifth clear, a fifth closed, winter the worse half."""
     count = len(days)
     parts = np.interp(
@@ -282,7 +313,7 @@ def _date(spec: SimulationSpec, day: int) -> date:
     return date(spec.year, 1, 1) + timedelta(days=day - 1)
 
 
-def _time(spec: SimulationSpec, orbit: Orbit, day: int) -> datetime:
+def pass_time(spec: SimulationSpec, orbit: Orbit, day: int) -> datetime:
     """UTC, to the second; the pass of an orbit drifts by some seconds."""
     drift = (day * 7) % 13 - 6
     start = datetime(spec.year, 1, 1, tzinfo=UTC)

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform as warp_points
 
+from earthloom.archive.simulated_faults import Departure, misjudge, moved
 from earthloom.archive.simulated_plan import Acquisition, Layout, SceneGrid, in_swath
-from earthloom.world import BANDS, Shape, Sky, World, block_mean, observe
+from earthloom.world import BANDS, Shape, Sky, World, block_mean
 from earthloom.world.noise import Extent, fractal, stream
+from earthloom.world.sky import observe_through, optics_of
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -86,25 +88,26 @@ def _positions(home: SceneGrid, grid: SceneGrid) -> tuple[Doubles, Doubles, Mask
     x = grid.west + (np.arange(shape.cols) + 0.5) * grid.resolution
     y = grid.north - (np.arange(shape.rows) + 0.5) * grid.resolution
     # Zones differ smoothly: exact on every 16th pixel, linear between (error below 1 cm).
-    knots_x, knots_y = _knots(shape.cols), _knots(shape.rows)
+    knots_x, knots_y = knots(shape.cols), knots(shape.rows)
     mesh_x, mesh_y = np.meshgrid(
         np.interp(knots_x, np.arange(shape.cols), x), np.interp(knots_y, np.arange(shape.rows), y)
     )
     xs, ys = warp_points(grid.crs, home.crs, mesh_x.ravel().tolist(), mesh_y.ravel().tolist())
     col = (np.array(xs).reshape(mesh_x.shape) - home.west) / home.resolution - 0.5
     row = (home.north - np.array(ys).reshape(mesh_x.shape)) / home.resolution - 0.5
-    row, col = (_dense(raster, knots_y, knots_x, shape.rows, shape.cols) for raster in (row, col))
+    row, col = (dense(raster, knots_y, knots_x, shape.rows, shape.cols) for raster in (row, col))
     inside = (row >= 0) & (row < home.shape.rows - 1) & (col >= 0) & (col < home.shape.cols - 1)
     row = np.clip(row, 0, home.shape.rows - 1.001)
     col = np.clip(col, 0, home.shape.cols - 1.001)
     return row, col, inside
 
 
-def _knots(count: int) -> NDArray[np.float64]:
+def knots(count: int) -> NDArray[np.float64]:
+    """Every 16th of `count` places, and the last."""
     return np.unique(np.append(np.arange(0, count, 16), count - 1)).astype(np.float64)
 
 
-def _dense(
+def dense(
     raster: NDArray[np.float64],
     knots_y: NDArray[np.float64],
     knots_x: NDArray[np.float64],
@@ -117,25 +120,37 @@ def _dense(
 
 
 def sense_sentinel2(
-    world: World, acquisition: Acquisition, resample: Resampler, name: str
+    world: World,
+    acquisition: Acquisition,
+    resample: Resampler,
+    name: str,
+    departure: Departure = Departure(),
 ) -> OpticalScene:
-    """What a Sentinel-2 pass delivers; `name` seeds the instrument's noise."""
+    """What a Sentinel-2 pass delivers; `name` seeds the instrument's noise.
+
+    A shift moves the ground; the clouds are drawn where they are seen.
+    """
+    resolution = world.spec.resolution
     sky = world.sky(acquisition.day, acquisition.cloud)
-    relief = world.illumination(acquisition.day)
+    relief = moved(world.illumination(acquisition.day), departure, resolution)
     seen = resample.inside(in_swath(acquisition, world.spec.shape))
-    surface = resample.mean(world.reflectance(acquisition.day))
+    surface = moved(
+        world.reflectance(acquisition.day, geometry=departure.geometry), departure, resolution
+    )
+    surface = resample.mean(surface)
     sky = Sky(
         sky.sun,
         resample.mean(sky.thickness),
         resample.mean(sky.cirrus),
         resample.mean(sky.sunlight, 1.0),
-        resample.mean(sky.haze),
+        resample.mean(sky.haze) * np.float32(departure.haze),
         sky.height,
     )
     relief = resample.mean(relief, 1.0)
     rng = stream(world.spec.seed, "instrument", name)
-    fine = _look(surface, FINE_BANDS, sky, relief)
-    wide = _look(block_mean(surface, 2), COARSE_BANDS, sky.coarser(2), block_mean(relief, 2))
+    flat = departure.flattened
+    fine = _look(surface, FINE_BANDS, sky, relief, flat)
+    wide = _look(block_mean(surface, 2), COARSE_BANDS, sky.coarser(2), block_mean(relief, 2), flat)
     images = dict(zip(FINE_BANDS, _noisy(rng, fine), strict=True))
     images |= dict(zip(COARSE_BANDS, _noisy(rng, wide), strict=True))
     # A coarse pixel is there where all of its fine pixels are.
@@ -148,14 +163,27 @@ def sense_sentinel2(
         ).astype(np.uint16)
         for band, image in images.items()
     }
-    quality = _classify(rng, images, sky.coarser(2), world.spec.resolution * 2)
+    quality = _classify(rng, images, sky.coarser(2), resolution * 2)
+    really = true_mask(sky.coarser(2), seen_wide)
+    wrong = misjudge(
+        stream(world.spec.seed, "misjudged", name),
+        really == CLOUD,
+        really == CLEAR,
+        departure.quality_errors,
+        resolution * 2,
+    )
+    quality[wrong.missed] = 5
+    quality[wrong.false] = 9
     quality[~seen_wide] = 0
-    return OpticalScene(numbers, quality, _true_mask(sky, seen))
+    return OpticalScene(numbers, quality, true_mask(sky, seen))
 
 
-def _look(surface: Floats, bands: tuple[str, ...], sky: Sky, relief: Floats) -> Floats:
+def _look(
+    surface: Floats, bands: tuple[str, ...], sky: Sky, relief: Floats, flattened: bool
+) -> Floats:
     """Reflectance (band, rows, cols) through the sky of some of the surface's bands."""
-    return observe(surface[[BANDS.index(band) for band in bands]], bands, sky, relief)
+    some = surface[[BANDS.index(band) for band in bands]]
+    return observe_through(some, optics_of(bands), sky, relief, flattened)
 
 
 def _noisy(rng: np.random.Generator, image: Floats) -> Floats:
@@ -164,7 +192,7 @@ def _noisy(rng: np.random.Generator, image: Floats) -> Floats:
     return image + noise * (np.float32(0.0008) + np.float32(0.004) * image)
 
 
-def _true_mask(sky: Sky, seen: Mask) -> NDArray[np.uint8]:
+def true_mask(sky: Sky, seen: Mask) -> NDArray[np.uint8]:
     """What is really in the way, (rows, cols): CLEAR, THIN, CLOUD, SHADOW or UNSEEN."""
     thick = sky.thickness + sky.cirrus
     truth = np.full(thick.shape, CLEAR, np.uint8)

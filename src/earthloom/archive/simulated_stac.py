@@ -1,6 +1,6 @@
 """STAC of the simulated archive, with the fields of the real products."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +19,14 @@ from earthloom.archive.simulated_scenes import (
     SCALE,
     offset_of,
 )
-from earthloom.world import BANDS, WAVELENGTH, Sun
+from earthloom.world import BANDS, WAVELENGTH, Geometry, Sun
 from earthloom.world.spectra import WIDTH
 
 Json = dict[str, Any]
 
 SENTINEL2, SENTINEL1, DEM = "sentinel-2-l2a", "sentinel-1-rtc", "cop-dem-glo-30"
+SENTINEL2_HEIGHT = 786.0
+"""km above the ground."""
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _EXTENSION = "https://stac-extensions.github.io/"
 _COMMON_NAMES = (
@@ -39,24 +41,6 @@ _COMMON_NAMES = (
     "swir16",
     "swir22",
 )
-
-_DESCRIPTIONS = {
-    SENTINEL2: (
-        "Simulated Sentinel-2 Level-2A",
-        "Surface reflectance and scene classification of a "
-        "simulated landscape, in the format of the real product. No satellite took it.",
-    ),
-    SENTINEL1: (
-        "Simulated Sentinel-1 RTC",
-        "Terrain-corrected gamma nought of a simulated landscape, "
-        "in the format of the real product. No satellite took it.",
-    ),
-    DEM: (
-        "Simulated Copernicus DEM GLO-30",
-        "Surface height of a simulated landscape, in the format "
-        "of the real product. No satellite took it.",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -94,10 +78,12 @@ def _hull(grid: SceneGrid, seen: NDArray[np.bool_]) -> Polygon:
 
 def sentinel2_id(acquisition: Acquisition, grid: SceneGrid) -> str:
     """As ESA names products: mission, level, sensing time, orbit, tile, processing time."""
-    done = acquisition.time + timedelta(hours=9, minutes=acquisition.day % 60)
+    done = acquisition.time + timedelta(
+        hours=acquisition.processed_after, minutes=acquisition.day % 60
+    )
     return (
-        f"S2{acquisition.platform}_MSIL2A_{_stamp(acquisition.time)}_R{acquisition.orbit.number:03d}"
-        f"_T{grid.tile}_{_stamp(done)}"
+        f"S2{acquisition.platform}_MSIL2A_{stamp(acquisition.time)}_R{acquisition.orbit.number:03d}"
+        f"_T{grid.tile}_{stamp(done)}"
     )
 
 
@@ -107,12 +93,13 @@ def sentinel1_id(acquisition: Acquisition, slice_number: int) -> str:
     cycle = (acquisition.time - datetime(2014, 4, 3, tzinfo=UTC)).days // 12
     orbit = cycle * 175 + acquisition.orbit.number + 72
     return (
-        f"S1{acquisition.platform}_IW_GRDH_1SDV_{_stamp(start)}"
-        f"_{_stamp(start + timedelta(seconds=25))}_{orbit:06d}_{orbit * 8 % 0xFFFFFF:06X}_rtc"
+        f"S1{acquisition.platform}_IW_GRDH_1SDV_{stamp(start)}"
+        f"_{stamp(start + timedelta(seconds=25))}_{orbit:06d}_{orbit * 8 % 0xFFFFFF:06X}_rtc"
     )
 
 
-def _stamp(time: datetime) -> str:
+def stamp(time: datetime) -> str:
+    """A time as product names hold it."""
     return time.strftime("%Y%m%dT%H%M%S")
 
 
@@ -122,14 +109,18 @@ def sentinel2_item(
     sun: Sun,
     quality: NDArray[np.uint8],
     seen: NDArray[np.bool_],
+    geometry: Geometry | None = None,
 ) -> Json:
-    """The item of a Sentinel-2 scene; `quality` at 20 m, `seen` at 10 m."""
+    """The item of a Sentinel-2 scene; `quality` at 20 m, `seen` at 10 m.
+
+    Of the angles of view it says nothing unless `geometry` is given.
+    """
     valid = max(int((quality > 0).sum()), 1)
     percent = {code: 100.0 * int((quality == code).sum()) / valid for code in range(12)}
     cloud = percent[8] + percent[9] + percent[10]
     properties = (
-        _time(acquisition.time)
-        | _projection(grid)
+        time_of(acquisition.time)
+        | projection_of(grid)
         | {
             "platform": f"Sentinel-2{acquisition.platform}",
             "constellation": "Sentinel 2",
@@ -151,9 +142,10 @@ def sentinel2_item(
             "s2:cloud_shadow_percentage": round(percent[3], 4),
             "s2:thin_cirrus_percentage": round(percent[10], 4),
         }
+        | ({} if geometry is None else view_of(geometry, SENTINEL2_HEIGHT))
     )
     assets = {band: _band_asset(band, grid, acquisition.baseline) for band in BANDS}
-    assets["SCL"] = _asset(
+    assets["SCL"] = asset_of(
         "SCL.tif",
         "Scene classification",
         grid.coarser(2),
@@ -164,7 +156,7 @@ def sentinel2_item(
         },
     )
     extensions = ("eo/v1.1.0", "sat/v1.0.0", "view/v1.0.0", "projection/v1.1.0", "raster/v1.1.0")
-    return _item(
+    return item_of(
         SENTINEL2,
         sentinel2_id(acquisition, grid),
         footprint(grid, seen),
@@ -177,7 +169,7 @@ def sentinel2_item(
 def _band_asset(band: str, grid: SceneGrid, baseline: str) -> Json:
     place = BANDS.index(band)
     own = grid if band in FINE_BANDS else grid.coarser(2)
-    asset = _asset(
+    asset = asset_of(
         f"{band}.tif",
         f"Band {band[1:].lstrip('0')} - {own.resolution:g}m",
         own,
@@ -208,11 +200,11 @@ def sentinel1_item(
     start = acquisition.time + timedelta(seconds=25 * slice_number)
     end = start + timedelta(seconds=25)
     properties = (
-        _time(start)
-        | _projection(grid)
+        time_of(start)
+        | projection_of(grid)
         | {
-            "start_datetime": _iso(start),
-            "end_datetime": _iso(end),
+            "start_datetime": iso(start),
+            "end_datetime": iso(end),
             "platform": f"SENTINEL-1{acquisition.platform}",
             "constellation": "Sentinel-1",
             "sat:orbit_state": acquisition.orbit.state,
@@ -232,7 +224,7 @@ def sentinel1_item(
     )
     assets = {}
     for name in ("vv", "vh"):
-        assets[name] = _asset(
+        assets[name] = asset_of(
             f"{name}.tif",
             f"{name.upper()}: gamma nought, linear power",
             grid,
@@ -245,7 +237,7 @@ def sentinel1_item(
         )
         assets[name]["sar:polarizations"] = [name.upper()]
     extensions = ("sar/v1.0.0", "sat/v1.0.0", "projection/v1.1.0", "raster/v1.1.0")
-    return _item(
+    return item_of(
         SENTINEL1,
         sentinel1_id(acquisition, slice_number),
         footprint(grid, seen),
@@ -258,9 +250,9 @@ def sentinel1_item(
 def dem_item(name: str, grid: SceneGrid) -> Json:
     """The item of a tile of the elevation model; the real ones carry the mission's date, too."""
     time = datetime(2021, 4, 22, tzinfo=UTC)
-    properties = _time(time) | _projection(grid) | {"platform": "TanDEM-X", "gsd": 30}
+    properties = time_of(time) | projection_of(grid) | {"platform": "TanDEM-X", "gsd": 30}
     assets = {
-        "data": _asset(
+        "data": asset_of(
             "data.tif",
             "Surface height",
             grid,
@@ -271,30 +263,48 @@ def dem_item(name: str, grid: SceneGrid) -> Json:
             },
         )
     }
-    return _item(
+    return item_of(
         DEM, name, footprint(grid), properties, assets, ("projection/v1.1.0", "raster/v1.1.0")
     )
 
 
-def _time(time: datetime) -> Json:
-    return {"datetime": _iso(time)}
+def view_of(geometry: Geometry, height: float) -> Json:
+    """Where the satellite stood, `height` km above the ground.
+
+    `view:incidence_angle` is its zenith angle on the ground, `view:off_nadir` the angle at the
+    satellite, `view:azimuth` the direction from the ground towards it.
+    """
+    earth = 6371.0
+    sine = np.sin(np.radians(geometry.view_zenith)) * earth / (earth + height)
+    return {
+        "view:off_nadir": round(float(np.degrees(np.arcsin(sine))), 4),
+        "view:incidence_angle": round(geometry.view_zenith, 4),
+        "view:azimuth": round(geometry.view_azimuth, 4),
+    }
 
 
-def _iso(time: datetime) -> str:
+def time_of(time: datetime) -> Json:
+    """The time of an item."""
+    return {"datetime": iso(time)}
+
+
+def iso(time: datetime) -> str:
+    """A time as STAC writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _projection(grid: SceneGrid) -> Json:
+def projection_of(grid: SceneGrid) -> Json:
+    """The grid of an item."""
     return {
-        "proj:epsg": grid.epsg,
-        "proj:code": grid.crs,
+        **grid.reference,
         "proj:shape": [grid.shape.rows, grid.shape.cols],
         "proj:transform": list(grid.transform)[:6],
         "proj:bbox": list(grid.bounds),
     }
 
 
-def _asset(href: str, title: str, grid: SceneGrid, band: Mapping[str, object]) -> Json:
+def asset_of(href: str, title: str, grid: SceneGrid, band: Mapping[str, object]) -> Json:
+    """An image file on a grid, with what `raster:bands` says of it."""
     return {
         "href": f"./{href}",
         "title": title,
@@ -308,7 +318,7 @@ def _asset(href: str, title: str, grid: SceneGrid, band: Mapping[str, object]) -
     }
 
 
-def _item(
+def item_of(
     collection: str,
     name: str,
     where: Footprint,
@@ -316,6 +326,7 @@ def _item(
     assets: Json,
     extensions: tuple[str, ...],
 ) -> Json:
+    """An item; `extensions` as `view/v1.0.0`."""
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -327,59 +338,13 @@ def _item(
         "properties": properties,
         "assets": assets,
         "links": [
-            _link("root", "../../catalog.json"),
-            _link("parent", "../collection.json"),
-            _link("collection", "../collection.json"),
+            link_to("root", "../../catalog.json"),
+            link_to("parent", "../collection.json"),
+            link_to("collection", "../collection.json"),
         ],
     }
 
 
-def _link(relation: str, href: str, kind: str = "application/json") -> Json:
+def link_to(relation: str, href: str, kind: str = "application/json") -> Json:
+    """A link of a STAC file."""
     return {"rel": relation, "href": href, "type": kind}
-
-
-def collection_of(name: str, items: Iterable[Json]) -> Json:
-    """A collection of items, with the extent that they have together."""
-    listed = sorted(items, key=lambda item: (item["properties"]["datetime"], item["id"]))
-    boxes = np.array([item["bbox"] for item in listed])
-    times = [item["properties"]["datetime"] for item in listed]
-    title, description = _DESCRIPTIONS[name]
-    return {
-        "type": "Collection",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": name,
-        "title": title,
-        "description": description,
-        "license": "Apache-2.0",
-        "keywords": ["simulated"],
-        "extent": {
-            "spatial": {
-                "bbox": [[*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]]
-            },
-            "temporal": {"interval": [[times[0], times[-1]]]},
-        },
-        "links": [
-            _link("root", "../catalog.json"),
-            _link("parent", "../catalog.json"),
-            *(
-                _link("item", f"./{item['id']}/{item['id']}.json", "application/geo+json")
-                for item in listed
-            ),
-        ],
-    }
-
-
-def catalog_of(collections: Iterable[str]) -> Json:
-    """The catalog over the collections."""
-    return {
-        "type": "Catalog",
-        "stac_version": "1.0.0",
-        "id": "earthloom-simulated",
-        "title": "Earthloom's simulated archive",
-        "description": "A simulated landscape as satellite products, with its truth beside it.",
-        "links": [
-            _link("root", "./catalog.json"),
-            *(_link("child", f"./{name}/collection.json") for name in collections),
-        ],
-    }

@@ -4,28 +4,42 @@ A task knows its files by name before it is done, so that an interrupted run see
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 from earthloom.archive import simulated_truth as truth
+from earthloom.archive.simulated_delivery import Delivery
 from earthloom.archive.simulated_files import round_mantissa, write_cog, write_json
+from earthloom.archive.simulated_index import index_as_json
+from earthloom.archive.simulated_items import (
+    FoundItem,
+    LandsatItem,
+    ModisItem,
+    OpticalItem,
+    find_items,
+)
 from earthloom.archive.simulated_labels import write_labels
+from earthloom.archive.simulated_landsat import QUALITY as LANDSAT_QUALITY
+from earthloom.archive.simulated_landsat import landsat_item, sense_landsat
+from earthloom.archive.simulated_modis import (
+    NODATA,
+    STATE,
+    STATE_NODATA,
+    modis_item,
+    sense_modis,
+)
 from earthloom.archive.simulated_plan import (
     Acquisition,
     Layout,
     SceneGrid,
     in_swath,
-    lay_grids,
     plan_sentinel1,
-    plan_sentinel2,
 )
 from earthloom.archive.simulated_scenes import (
     FINE_BANDS,
     OPTICAL_NODATA,
     RADAR_NODATA,
     UNSEEN,
-    Resampler,
     sense_sentinel1,
     sense_sentinel2,
 )
@@ -33,92 +47,87 @@ from earthloom.archive.simulated_spec import SimulationSpec
 from earthloom.archive.simulated_stac import (
     DEM,
     SENTINEL1,
-    SENTINEL2,
     dem_item,
     sentinel1_id,
     sentinel1_item,
-    sentinel2_id,
     sentinel2_item,
 )
-from earthloom.world import BANDS, World, WorldSpec, make_world
+from earthloom.archive.simulated_studio import ItemTask, Studio, Task, cloud_truth, open_studio
+
+__all__ = ["Studio", "Task", "list_tasks", "open_studio"]
 
 
-@dataclass(eq=False)
-class Studio:
-    """The world of a spec, and the way from its grid to others; made once per process."""
+@dataclass(frozen=True, kw_only=True)
+class _OpticalTask(ItemTask):
+    found: OpticalItem
 
-    spec: SimulationSpec
-    layout: Layout
-    _resamplers: dict[SceneGrid, Resampler] = field(default_factory=dict)
-
-    @cached_property
-    def world(self) -> World:
-        """Made when it is first asked for."""
-        spec = self.spec
-        return make_world(
-            WorldSpec(spec.seed, self.layout.home.shape, spec.year, spec.resolution, spec.latitude)
+    def do(self, studio: Studio, folder: Path) -> None:
+        acquisition, grid = self.found.acquisition, self.found.grid
+        scene = sense_sentinel2(
+            studio.world,
+            acquisition,
+            studio.resampler(grid),
+            self.found.noise_name,
+            self.departure(studio),
         )
-
-    def resampler(self, grid: SceneGrid) -> Resampler:
-        """To a grid, remembered."""
-        if grid not in self._resamplers:
-            self._resamplers[grid] = Resampler(self.layout, grid)
-        return self._resamplers[grid]
-
-
-def open_studio(spec: SimulationSpec) -> Studio:
-    """A studio for a spec."""
-    return Studio(spec, lay_grids(spec))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """Some files of the archive that are made together."""
-
-    name: str
-    files: tuple[Path, ...]
-    """Relative to the archive."""
-    item: Path | None = None
-    """The STAC item among them."""
-
-    def missing(self, folder: Path) -> bool:
-        """Whether any of its files is not there."""
-        return not all((folder / file).exists() for file in self.files)
-
-    def do(self, studio: Studio, folder: Path) -> None:
-        """Writes those of its files that are not there."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OpticalTask(Task):
-    item: Path
-    acquisition: Acquisition
-    grid: SceneGrid
-
-    def do(self, studio: Studio, folder: Path) -> None:
-        acquisition, grid, home = self.acquisition, self.grid, folder / self.item.parent
-        resampler = studio.resampler(grid)
-        scene = sense_sentinel2(studio.world, acquisition, resampler, self.name)
+        put = self.delivery(studio, folder)
         for band, numbers in scene.bands.items():
-            if not (home / f"{band}.tif").exists():
-                own = grid if band in FINE_BANDS else grid.coarser(2)
-                write_cog(home / f"{band}.tif", numbers, own, nodata=OPTICAL_NODATA)
-        if not (home / "SCL.tif").exists():
-            write_cog(
-                home / "SCL.tif", scene.quality, grid.coarser(2), nodata=0, resampling="NEAREST"
-            )
-        cloud = folder / "truth" / "cloud" / f"{self.name}.tif"
+            own = grid if band in FINE_BANDS else grid.coarser(2)
+            put.put(band, numbers, own, nodata=OPTICAL_NODATA)
+        put.put("SCL", scene.quality, grid.coarser(2), nodata=0, resampling="NEAREST")
+        cloud = self.cloud_file(folder)
         if not cloud.exists():
             write_cog(cloud, scene.truth, grid, nodata=UNSEEN, resampling="NEAREST")
         item = sentinel2_item(
-            acquisition,
+            self.found.said,
             grid,
             studio.world.sun(acquisition.day),
             scene.quality,
             scene.truth != UNSEEN,
+            self.departure(studio).geometry,
         )
-        write_json(folder / self.item, item)
+        write_json(folder / self.item, put.label(item))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LandsatTask(ItemTask):
+    found: LandsatItem
+
+    def do(self, studio: Studio, folder: Path) -> None:
+        grid, departure = self.found.grid, self.departure(studio)
+        scene = sense_landsat(
+            studio.world, self.found.acquisition, studio.layout.home, self.name, departure
+        )
+        put = self.delivery(studio, folder)
+        for band, numbers in scene.bands.items():
+            put.put(band, numbers, grid, nodata=0)
+        put.put(LANDSAT_QUALITY, scene.quality, grid, nodata=1, resampling="NEAREST")
+        cloud = self.cloud_file(folder)
+        if not cloud.exists():
+            write_cog(cloud, scene.truth, grid, nodata=UNSEEN, resampling="NEAREST")
+        geometry = departure.geometry or self.faults.from_zenith
+        item = landsat_item(self.found.acquisition, grid, geometry, scene)
+        write_json(folder / self.item, put.label(item))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ModisTask(ItemTask):
+    found: ModisItem
+
+    def do(self, studio: Studio, folder: Path) -> None:
+        departure, grid = self.departure(studio), studio.bins.grid
+        scene = sense_modis(studio.world, self.found.look, studio.bins, self.name, departure)
+        put = self.delivery(studio, folder)
+        for band, numbers in scene.bands.items():
+            put.put(band, numbers, grid, nodata=NODATA)
+        coarse = grid.coarser(2)
+        put.put(STATE, scene.state, coarse, nodata=STATE_NODATA, resampling="NEAREST")
+        cloud = self.cloud_file(folder)
+        if not cloud.exists():
+            write_cog(cloud, scene.truth, grid, nodata=UNSEEN, resampling="NEAREST")
+        geometry = departure.geometry or self.faults.from_zenith
+        item = modis_item(self.found.look, grid, self.found.tile, geometry, scene)
+        write_json(folder / self.item, put.label(item))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +141,12 @@ class _RadarTask(Task):
         acquisition, grid, home = self.acquisition, self.grid, folder / self.item.parent
         resampler = studio.resampler(grid)
         power = sense_sentinel1(studio.world, acquisition, resampler, self.name)
+        put = Delivery(home, None, studio.spec.faults.checksums)
         for name, values in zip(("vv", "vh"), power, strict=True):
-            if not (home / f"{name}.tif").exists():
-                write_cog(
-                    home / f"{name}.tif", round_mantissa(values, 9), grid, nodata=RADAR_NODATA
-                )
+            put.put(name, round_mantissa(values, 9), grid, nodata=RADAR_NODATA)
         seen = resampler.inside(in_swath(acquisition, studio.layout.home.shape))
-        write_json(folder / self.item, sentinel1_item(acquisition, grid, self.slice_number, seen))
+        item = sentinel1_item(acquisition, grid, self.slice_number, seen)
+        write_json(folder / self.item, put.label(item))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +155,10 @@ class _DemTask(Task):
     grid: SceneGrid
 
     def do(self, studio: Studio, folder: Path) -> None:
-        truth.write_dem(
-            folder / self.item.parent / "data.tif",
-            studio.world,
-            self.grid,
-            studio.resampler(self.grid),
-        )
-        write_json(folder / self.item, dem_item(self.name, self.grid))
+        put = Delivery(folder / self.item.parent, None, studio.spec.faults.checksums)
+        height = truth.dem_heights(studio.world, studio.resampler(self.grid))
+        put.put("data", height, self.grid, nodata=None)
+        write_json(folder / self.item, put.label(dem_item(self.name, self.grid)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,27 +181,33 @@ class _ReflectanceTask(Task):
 def list_tasks(spec: SimulationSpec, layout: Layout) -> list[Task]:
     """Everything that a whole archive of a spec has, but its collections and catalog."""
     return [
-        *_optical_tasks(spec, layout),
+        *_scene_tasks(spec, layout),
         *_radar_tasks(spec, layout),
         *(_dem_task(name, grid) for name, grid in truth.dem_tiles(layout.home).items()),
         *_truth_tasks(spec),
+        *_index_tasks(spec),
     ]
 
 
-def _optical_tasks(spec: SimulationSpec, layout: Layout) -> Iterator[Task]:
-    for acquisition in plan_sentinel2(spec):
-        for grid in layout.deliveries:
-            name = sentinel2_id(acquisition, grid)
-            home = Path(SENTINEL2, name)
-            item = home / f"{name}.json"
-            images = (home / f"{band}.tif" for band in (*BANDS, "SCL"))
-            yield _OpticalTask(
-                name=name,
-                files=(*images, Path("truth", "cloud", f"{name}.tif"), item),
-                item=item,
-                acquisition=acquisition,
-                grid=grid,
-            )
+def _scene_tasks(spec: SimulationSpec, layout: Layout) -> Iterator[Task]:
+    for found in find_items(spec, layout):
+        faults = found.faults
+        name = faults.item
+        home = Path(faults.collection, name)
+        item = home / f"{name}.json"
+        there = [asset for asset in found.assets if asset != faults.missing]
+        files = (*(home / f"{asset}.tif" for asset in there), cloud_truth(name), item)
+        yield _task_of(found, files, item)
+
+
+def _task_of(found: FoundItem, files: tuple[Path, ...], item: Path) -> Task:
+    """The task that makes an item, by its product."""
+    name, faults = found.faults.item, found.faults
+    if isinstance(found, OpticalItem):
+        return _OpticalTask(name=name, files=files, item=item, faults=faults, found=found)
+    if isinstance(found, LandsatItem):
+        return _LandsatTask(name=name, files=files, item=item, faults=faults, found=found)
+    return _ModisTask(name=name, files=files, item=item, faults=faults, found=found)
 
 
 def _radar_tasks(spec: SimulationSpec, layout: Layout) -> Iterator[Task]:
@@ -239,6 +250,18 @@ def _truth_tasks(spec: SimulationSpec) -> Iterator[Task]:
         when = truth.truth_date(spec.year, month)
         path = Path("truth", "reflectance", f"{when}.tif")
         yield _ReflectanceTask(name=path.as_posix(), files=(path,), day=truth.day_of(when))
+
+
+def _index_tasks(spec: SimulationSpec) -> Iterator[Task]:
+    if spec.has_index:
+        yield _FileTask(
+            name="truth/faults.json", files=(Path("truth", "faults.json"),), write=_index
+        )
+
+
+def _index(path: Path, studio: Studio) -> None:
+    found = [item.faults for item in find_items(studio.spec, studio.layout)]
+    write_json(path, index_as_json(studio.spec.faults, found))
 
 
 def _area(path: Path, studio: Studio) -> None:

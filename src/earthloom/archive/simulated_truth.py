@@ -220,10 +220,10 @@ def _dem_name(longitude: int, latitude: int) -> str:
     return f"Copernicus_DSM_COG_10_N{latitude:02d}_00_{east}{abs(longitude):03d}_00_DEM"
 
 
-def write_dem(path: Path, world: World, grid: SceneGrid, resampler: Resampler) -> None:
-    """Surface height on a tile's grid; the window's rim goes on beyond it."""
+def dem_heights(world: World, resampler: Resampler) -> NDArray[np.float32]:
+    """Surface height (rows, cols) on a tile's grid; the window's rim goes on beyond it."""
     height = resampler.mean(world.elevation, fill=np.nan)
-    write_cog(path, round_mantissa(_continue_rim(height), 16), grid, nodata=None)
+    return round_mantissa(_continue_rim(height), 16)
 
 
 def _continue_rim(height: NDArray[np.float32]) -> NDArray[np.float32]:

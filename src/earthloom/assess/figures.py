@@ -107,7 +107,7 @@ def picture_of(figure: Figure, alt: str, text_heavy: bool = False) -> Picture:
     """A figure as an SVG picture."""
     stream = io.BytesIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)  # type: ignore[no-untyped-call]
+    FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)
     svg = stream.getvalue().decode("utf-8")
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"'DejaVu Sans'(, '[^']+')*(, sans-serif)?", _FONTS, svg)

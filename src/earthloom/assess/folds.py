@@ -16,7 +16,8 @@ from earthloom.chips.labels import Labels
 from earthloom.cube import Cube
 from earthloom.fit import Model
 from earthloom.grid import Area
-from earthloom.sample import Samples, Shape2d, Window, chips_of, collate
+from earthloom.sample import Samples, Shape2d, Window, chips_of
+from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses, decide
 
 

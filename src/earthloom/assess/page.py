@@ -52,13 +52,18 @@ class Titles:
 
 
 def render(template: str, titles: Titles, project: Project, context: Context) -> str:
-    """A report as HTML."""
+    """A report of a project as HTML."""
+    return render_page(template, titles, isinstance(project.archive, SimulatedArchive), context)
+
+
+def render_page(template: str, titles: Titles, simulated: bool, context: Context) -> str:
+    """A page as HTML; `simulated` puts a warning on top that nothing in it is real."""
     head = {
         "version": earthloom.__version__,
         "kind": titles.kind,
         "title": titles.title,
         "subtitle": titles.subtitle,
-        "simulated": isinstance(project.archive, SimulatedArchive),
+        "simulated": simulated,
     }
     return _environment().get_template(template).render(head | context)
 

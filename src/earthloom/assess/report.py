@@ -10,6 +10,8 @@ import numpy as np
 import rasterio
 
 from earthloom.archive import Scene
+from earthloom.assess.coverage_page import PAGE as COVERAGE_PAGE
+from earthloom.assess.coverage_page import coverage_context, write_coverage_page
 from earthloom.assess.extent import crs_of, degrees_of, inside, outline_on
 from earthloom.assess.figures import (
     BLUE,
@@ -35,10 +37,11 @@ from earthloom.assess.pictures import (
 )
 from earthloom.assess.words import answer, no_accuracy, percent, without_folders
 from earthloom.cube import Cube
+from earthloom.cube.coverage import coverage_of
 from earthloom.grid import Area
 from earthloom.maps import CLASS_NODATA, MAP, PROBABILITY
 from earthloom.maps.make import read_summary
-from earthloom.project import Project, SampleAssessment
+from earthloom.project import Project, SampleAssessment, SimulatedArchive
 from earthloom.stages import MANIFEST, write_atomic
 
 _MOST = 1000
@@ -106,6 +109,11 @@ def write_report(path: Path, inputs: ReportInputs) -> None:
         "made": _made(inputs),
     }
     context |= scene_context(inputs.scenes, inputs.failed)
+    coverages = coverage_of(inputs.cube, inputs.cube.path.parent, area)
+    simulated = isinstance(inputs.project.archive, SimulatedArchive)
+    title = f"Coverage of {area.name}"
+    write_coverage_page(coverages, path.with_name(COVERAGE_PAGE), title, simulated)
+    context["coverage"] = coverage_context(coverages, COVERAGE_PAGE)
     titles = Titles("Map report", f"Map of {area.name}", _subtitle(inputs))
     write_atomic(path, render("report.html.j2", titles, inputs.project, context))
 

@@ -1,70 +1,167 @@
 """Builds a cube tile by tile, so that its memory does not grow with the area."""
 
 import json
+import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
+from scipy.ndimage import distance_transform_edt
 
-from earthloom.archive import Scene
 from earthloom.cube.composite import composite
-from earthloom.cube.plan import LayerPlan, Step
-from earthloom.cube.read import GDAL_OPTIONS, read_band, read_clear
-from earthloom.cube.store import CubeWriter
-from earthloom.errors import DataError
+from earthloom.cube.execute import Threads, Workers
+from earthloom.cube.kernels import median_u16
+from earthloom.cube.methods import Observations, find_method
+from earthloom.cube.observe import Failures, Stack, read_stack
+from earthloom.cube.plan import PLAIN, LayerPlan, Step
+from earthloom.cube.read import GDAL_OPTIONS, Reader
+from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.grid import cover, window_box
 from earthloom.progress import Tick
 from earthloom.sample import Shape2d, Window
 from earthloom.stages import canonical_json
 
-TILE = 1200
-"""Base pixels, both ways, that are composited at a time; a multiple of all common factors."""
-
+TILE = 1536
+"""Base pixels, both ways, that are composited at a time, or as near as the layers allow: a
+multiple of 512, the usual block of a file, and of 2, 3 and 6."""
+STACK_BYTES = 400 * 2**20
+"""Most bytes that the observations of a piece of a tile take."""
 COVERAGE = "coverage.json"
+_EPOCH = date(1970, 1, 1)
 
 
-@dataclass
-class Failures:
-    """Scenes that did not load: the first reason of each."""
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work that stands alone: one time step of one layer on one tile."""
 
-    reasons: dict[str, str] = field(default_factory=dict)
+    plan: int
+    step: int
+    window: Window
+    """On the layer's own grid."""
 
-    def add(self, scene: Scene, reason: str) -> None:
-        self.reasons.setdefault(scene.id, reason)
+
+@dataclass(frozen=True)
+class CubeWork:
+    """All that a worker needs, wherever it runs."""
+
+    root: str
+    """The archive's folder."""
+    plans: tuple[LayerPlan, ...]
+    path: Path
+    """Of the cube."""
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Keeps files open from unit to unit."""
+        return Reader(self.root)
+
+    def units(self, shape: Shape2d) -> list[Unit]:
+        """All units of a cube with a base grid of some shape. Those of one time step stand
+        together, so that its files stay open."""
+        tile = tile_of(self.plans)
+        return [
+            Unit(number, step, _within(window.coarser(plan.spec.factor), plan))
+            for number, plan in enumerate(self.plans)
+            for step in range(len(plan.steps))
+            for window in cover(shape, tile)
+        ]
+
+    def do(self, unit: Unit) -> dict[str, str]:
+        """Reads, composites and writes a unit; returns why scenes did not load."""
+        failures = Failures()
+        plan = self.plans[unit.plan]
+        with rasterio.Env(**GDAL_OPTIONS):
+            image, count = composite_window(self.reader, plan, unit, failures)
+        write_tile(self.path, plan.spec.key, unit.step, unit.window, image, count)
+        return failures.reasons
+
+
+def composite_window(
+    reader: Reader, plan: LayerPlan, unit: Unit, failures: Failures
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The image (C, H, W) of a unit and its counts (H, W), made in pieces of bounded size."""
+    step, window = plan.steps[unit.step], unit.window
+    bands = len(plan.spec.bands)
+    image = np.empty((bands, *window.shape), np.float32)
+    count = np.empty(window.shape, np.uint8)
+    row_bytes = max(len(step.acquisitions), 1) * len(plan.bands) * window.shape.cols * 4
+    fitting = STACK_BYTES // row_bytes
+    # Whole rows of a file's blocks if possible, so that none is decoded for two pieces.
+    rows = next((fitting // block * block for block in (512, 64) if fitting >= block), 64)
+    for first in range(0, window.shape.rows, rows):
+        last = min(first + rows, window.shape.rows)
+        piece = Window(window.row + first, window.col, Shape2d(last - first, window.shape.cols))
+        stack = read_stack(reader, plan, step, window_box(plan.box, piece), failures)
+        image[:, first:last], count[first:last] = _reduce(plan, step, stack)
+    return image, count
+
+
+def _reduce(
+    plan: LayerPlan, step: Step, stack: Stack
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """One image (C, H, W) of a stack, and its counts (H, W)."""
+    if plan.method == "median" and stack.stored.dtype == np.uint16:
+        image, count = median_u16(stack.stored, stack.seen, stack.scale, stack.offset)
+    elif plan.method in PLAIN:
+        image, count = composite(stack.physical(), plan.method)
+    else:
+        method = find_method(plan.method)
+        target = ((step.start - _EPOCH).days + (step.end - _EPOCH).days) // 2
+        far = _distances(stack, plan.pixel_m) if "target day" in method.needs else None
+        found = Observations(stack.physical(), plan.bands, stack.days, target, far)
+        image, count = method(found)
+    return _with_indices(plan, image), count
+
+
+def _distances(stack: Stack, pixel_m: float) -> NDArray[np.float32]:
+    """(N, H, W): metres to the next pixel of the tile that the same observation did not see."""
+    far = [distance_transform_edt(seen) * pixel_m for seen in stack.seen]
+    return np.array(far, np.float32)
+
+
+def _with_indices(plan: LayerPlan, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not plan.indices:
+        return image
+    from earthloom.cube.indices import compute
+
+    return np.concatenate([image, compute(plan.indices, image, plan.composited)])
 
 
 def build_cube(
-    root: str, plans: Sequence[LayerPlan], shape: Shape2d, folder: Path, tick: Tick
+    root: str,
+    plans: Sequence[LayerPlan],
+    shape: Shape2d,
+    folder: Path,
+    tick: Tick,
+    workers: Workers | None = None,
 ) -> dict[str, str]:
     """Writes `cube.zarr` and `coverage.json` into a folder.
 
     `root` is the archive's folder, `shape` that of the base grid. A scene that does not load is
     masked and counted; returns the reason by scene.
     """
-    failures = Failures()
-    writer = CubeWriter(folder / "cube.zarr", plans)
-    tiles = list(cover(shape, TILE))
-    total, done = len(tiles) * sum(len(plan.steps) for plan in plans), 0
-    with rasterio.Env(**GDAL_OPTIONS), ThreadPoolExecutor(max_workers=4) as pool:
-        for tile in tiles:
-            for plan in plans:
-                window = _within(tile.coarser(plan.spec.factor), plan.box)
-                for index, step in enumerate(plan.steps):
-                    stack = _read_step(root, plan, step, window, pool, failures)
-                    image, count = composite(stack, plan.method)
-                    writer.write(plan, index, window, image, count)
-                    done += 1
-                    tick(done, total, f"{plan.spec.key} {step.label}")
+    work = CubeWork(root, tuple(plans), (folder / "cube.zarr").absolute())
+    writer = CubeWriter(work.path, plans, tile_of(plans))
+    units = work.units(shape)
+    reasons: dict[str, str] = {}
+    for done, (unit, failed) in enumerate((workers or Threads()).run(work.do, units), 1):
+        for scene, reason in failed.items():
+            reasons[scene] = min(reason, reasons.get(scene, reason))
+        plan = plans[unit.plan]
+        tick(done, len(units), f"{plan.spec.key} {plan.steps[unit.step].label}")
     writer.finish()
-    coverage = {"failed": failures.reasons, "layers": _coverage(plans)}
+    coverage = {
+        "failed": reasons,
+        "superseded": _superseded(plans),
+        "layers": _coverage(plans),
+    }
     (folder / COVERAGE).write_text(canonical_json(coverage), encoding="utf-8")
-    return failures.reasons
+    return reasons
 
 
 def failed_scenes(cube_folder: Path) -> dict[str, str]:
@@ -77,53 +174,28 @@ def failed_scenes(cube_folder: Path) -> dict[str, str]:
     return failed
 
 
-def _read_step(
-    root: str,
-    plan: LayerPlan,
-    step: Step,
-    window: Window,
-    pool: ThreadPoolExecutor,
-    failures: Failures,
-) -> NDArray[np.float32]:
-    """All observations of a time step: (N, C, H, W), NaN where not seen clearly."""
-    box = window_box(plan.box, window)
-    stack = np.full(
-        (max(len(step.scenes), 1), len(plan.spec.bands), *window.shape), np.nan, np.float32
-    )
-    read = partial(_try_scene, root, plan, box)
-    for number, (scene, result) in enumerate(zip(step.scenes, pool.map(read, step.scenes))):
-        if isinstance(result, str):
-            failures.add(scene, result)
-        else:
-            stack[number] = result
-    return stack
+def tile_of(plans: Sequence[LayerPlan]) -> int:
+    """Base pixels of a tile: near `TILE`, and whole pixels of every layer."""
+    multiple = math.lcm(*(plan.spec.factor for plan in plans))
+    return max(round(TILE / multiple), 1) * multiple
 
 
-def _try_scene(root: str, plan: LayerPlan, box: GeoBox, scene: Scene) -> NDArray[np.float32] | str:
-    """A scene's bands (C, H, W), NaN where not seen clearly; or why they do not load."""
-    missing = [band for band in plan.spec.bands if band not in scene.bands]
-    if missing:
-        return f"has no asset for {', '.join(missing)}"
-    try:
-        pixels = np.stack([read_band(root, scene.bands[band], box) for band in plan.spec.bands])
-        unseen = np.isnan(pixels).any(axis=0)
-        quality = plan.sensor.quality
-        if quality is not None:
-            if scene.quality is None:
-                return f"has no quality band {quality.band}"
-            unseen |= ~read_clear(root, scene.quality, quality, box)
-    except DataError as error:
-        # The result must not depend on where the archive lies.
-        return str(error).replace(str(Path(root).absolute()), "").replace(f"{root}/", "")
-    pixels[:, unseen] = np.nan
-    return pixels
-
-
-def _within(window: Window, box: GeoBox) -> Window:
-    """The part of a window that lies in a grid."""
-    rows = min(window.shape.rows, box.shape.y - window.row)
-    cols = min(window.shape.cols, box.shape.x - window.col)
+def _within(window: Window, plan: LayerPlan) -> Window:
+    """The part of a window that lies in a layer's grid."""
+    rows = min(window.shape.rows, plan.box.shape.y - window.row)
+    cols = min(window.shape.cols, plan.box.shape.x - window.col)
     return Window(window.row, window.col, Shape2d(rows, cols))
+
+
+def _superseded(plans: Sequence[LayerPlan]) -> dict[str, str]:
+    """Scenes that newer processings stand in for."""
+    return {
+        old.id: "replaced by " + ", ".join(scene.id for scene in look.scenes)
+        for plan in plans
+        for step in plan.steps
+        for look in step.acquisitions
+        for old in look.superseded
+    }
 
 
 def _coverage(plans: Sequence[LayerPlan]) -> dict[str, dict[str, list[str]]]:

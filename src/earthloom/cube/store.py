@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from zarr.codecs import BloscCodec
 
-from earthloom.cube.plan import LayerPlan, Step
+from earthloom.cube.metadata import coordinates_of, geozarr
+from earthloom.cube.plan import LayerPlan
 from earthloom.errors import DataError
-from earthloom.grid import crs_wkt
 from earthloom.sample import Layer, LayerSpec, Shape2d, Window
 
-CHUNK = 240
-"""Base pixels, both ways, of a chunk; a divisor of the tile that is written at a time."""
-_EPOCH = date(1970, 1, 1)
-_DAYS = {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"}
+CHUNK = 256
+"""Pixels of a layer, both ways, that a chunk has at most."""
+_SLIVER = 31
+"""Pixels up to which a chunk costs more to find than to read."""
+STRIP = 512
+"""Rows of a layer, at most, that are read at a time where a whole layer is looked at."""
+_STRIP_NUMBERS = 2**27
+"""Counts, at most, that a strip of all time steps holds."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,26 @@ class Cube:
     def count_strips(self, key: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Clear observations of a layer strip by strip: the first row, and (T, rows, W)."""
         counts = self._arrays[key, "count"]
-        for row in range(0, counts.shape[1], CHUNK):
-            yield row, np.asarray(counts[:, row : row + CHUNK])
+        times, rows, cols = counts.shape
+        high = max(64, min(STRIP, _STRIP_NUMBERS // (times * cols)))
+        for row in range(0, rows, high):
+            yield row, np.asarray(counts[:, row : row + high])
+
+    def layer_shape(self, key: str) -> tuple[int, int, int]:
+        """Bands, rows and columns of a layer."""
+        _, bands, rows, cols = self._arrays[key, "pixels"].shape
+        return bands, rows, cols
+
+    def strip(self, key: str, step: int, row: int) -> NDArray[np.float32]:
+        """`STRIP` rows of a time step from a row on: (C, rows, W), NaN where not seen."""
+        return np.asarray(self._arrays[key, "pixels"][step, :, row : row + STRIP])
+
+    def georeference(self, key: str) -> tuple[str, Affine]:
+        """The CRS of a layer, as WKT, and its affine from pixels to coordinates."""
+        root = zarr.open_group(self.path, mode="r", path=key)
+        crs: Any = root["spatial_ref"].attrs["crs_wkt"]
+        transform: Any = root.attrs["spatial:transform"]
+        return crs, Affine(*transform)
 
     def thumbnail(
         self, key: str, step: int, bands: Sequence[str], most: int
@@ -74,7 +95,7 @@ class Cube:
         rows, cols = pixels.shape[2:]
         block = -(-max(rows, cols) // most)
         chosen = [self.specs[key].bands.index(band) for band in bands]
-        strips, high = [], block * max(CHUNK // block, 1)
+        strips, high = [], block * max(STRIP // block, 1)
         for row in range(0, rows, high):
             strip = np.asarray(pixels[step, :, row : row + high])[chosen]
             strips.append(_block_means(strip, block))
@@ -113,9 +134,11 @@ class Cube:
 class CubeWriter:
     """Writes a cube window by window."""
 
-    def __init__(self, path: Path, plans: Sequence[LayerPlan]) -> None:
+    def __init__(self, path: Path, plans: Sequence[LayerPlan], tile: int) -> None:
+        """`tile`: base pixels, both ways, that are written at a time; each becomes one shard."""
         self._root = zarr.open_group(path, mode="w", zarr_format=3)
-        self._groups = {plan.spec.key: _create(self._root, plan) for plan in plans}
+        for plan in plans:
+            _create(self._root, plan, tile // plan.spec.factor)
         shapes = {plan.spec.factor: plan.box.shape for plan in plans}
         finest = shapes[min(shapes)]
         self._root.attrs.update(
@@ -126,25 +149,29 @@ class CubeWriter:
             }
         )
 
-    def write(
-        self,
-        plan: LayerPlan,
-        step: int,
-        window: Window,
-        image: NDArray[np.float32],
-        count: NDArray[np.uint8],
-    ) -> None:
-        """Puts the image (C, H, W) of a time step and its counts (H, W) where they belong."""
-        group = self._groups[plan.spec.key]
-        rows = slice(window.row, window.row + window.shape.rows)
-        cols = slice(window.col, window.col + window.shape.cols)
-        group["pixels"][step, :, rows, cols] = image  # type: ignore[index]
-        group["valid"][step, rows, cols] = count > 0  # type: ignore[index]
-        group["count"][step, rows, cols] = count  # type: ignore[index]
-
     def finish(self) -> None:
         """Says that the cube is whole."""
         self._root.attrs["complete"] = True
+
+
+def write_tile(
+    path: Path,
+    key: str,
+    step: int,
+    window: Window,
+    image: NDArray[np.float32],
+    count: NDArray[np.uint8],
+) -> None:
+    """Puts the image (C, H, W) of a time step and its counts (H, W) where they belong.
+
+    The window is a tile of the layer, so that each shard is written once, whole, by one writer.
+    """
+    group = zarr.open_group(path, mode="r+", path=key)
+    rows = slice(window.row, window.row + window.shape.rows)
+    cols = slice(window.col, window.col + window.shape.cols)
+    group["pixels"][step, :, rows, cols] = image  # type: ignore[index]
+    group["valid"][step, rows, cols] = count > 0  # type: ignore[index]
+    group["count"][step, rows, cols] = count  # type: ignore[index]
 
 
 def open_cube(path: Path, shape: Shape2d) -> Cube:
@@ -160,64 +187,57 @@ def open_cube(path: Path, shape: Shape2d) -> Cube:
     return Cube(path, {spec.key: spec for spec in specs}, shape)
 
 
-def _create(root: zarr.Group, plan: LayerPlan) -> zarr.Group:
-    """The empty arrays of a layer, with CF metadata."""
+def chunk_of(tile: int) -> int:
+    """The largest chunk, in pixels, that divides a tile; the tile where only slivers do."""
+    divisors = (size for size in range(min(CHUNK, tile), _SLIVER, -1) if tile % size == 0)
+    return next(divisors, tile)
+
+
+def _create(root: zarr.Group, plan: LayerPlan, tile: int) -> zarr.Group:
+    """The empty arrays of a layer, with CF metadata; `tile` in the layer's own pixels.
+
+    A tile is one file (a shard) of chunks that are read alone.
+    """
     spec, box = plan.spec, plan.box
     group = root.create_group(spec.key)
     rows, cols, times = box.shape.y, box.shape.x, len(plan.steps)
-    chunk = (min(CHUNK // spec.factor, rows), min(CHUNK // spec.factor, cols))
+    size = chunk_of(tile)
+    chunk = (size, size)
+    # A small layer is one shard, no larger than it needs to be.
+    shard = tuple(min(tile, -(-length // size) * size) for length in (rows, cols))
     compressor = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
     bands = len(spec.bands)
-    arrays: list[tuple[str, tuple[int, ...], tuple[int, ...], str, Any, tuple[str, ...]]] = [
-        ("pixels", (times, bands, rows, cols), (1, bands, *chunk), "float32", np.nan, _PIXELS),
-        ("valid", (times, rows, cols), (1, *chunk), "bool", False, _IMAGE),
-        ("count", (times, rows, cols), (1, *chunk), "uint8", 0, _IMAGE),
+    arrays: list[tuple[str, tuple[int, ...], str, Any, tuple[str, ...]]] = [
+        ("pixels", (bands,), "float32", np.nan, _PIXELS),
+        ("valid", (), "bool", False, _IMAGE),
+        ("count", (), "uint8", 0, _IMAGE),
     ]
-    for name, shape, chunks, dtype, fill, dimensions in arrays:
+    for name, inner, dtype, fill, dimensions in arrays:
         group.create_array(
             name,
-            shape=shape,
-            chunks=chunks,
+            shape=(times, *inner, rows, cols),
+            chunks=(1, *inner, *chunk),
+            shards=(1, *inner, *shard),
             dtype=dtype,
             fill_value=fill,
             dimension_names=dimensions,
             compressors=compressor,
             attributes={"grid_mapping": "spatial_ref"},
         )
-    group["pixels"].attrs["units"] = spec.unit
-    _coordinates(group, box, plan.steps)
+    group["pixels"].attrs.update({"units": spec.unit, "bands": list(spec.bands)})
+    group.attrs.update(geozarr(box))
+    for each in coordinates_of(plan):
+        group.create_array(
+            each.name,
+            data=each.values,
+            dimension_names=each.dimensions,
+            attributes=each.attributes,
+        )
     return group
 
 
 _PIXELS = ("time", "band", "y", "x")
 _IMAGE = ("time", "y", "x")
-
-
-def _coordinates(group: zarr.Group, box: GeoBox, steps: Sequence[Step]) -> None:
-    a, b, c, d, e, f = tuple(box.affine)[:6]
-    x = c + a * (np.arange(box.shape.x) + 0.5)
-    y = f + e * (np.arange(box.shape.y) + 0.5)
-    bounds = np.array([[_days(step.start), _days(step.end) + 1] for step in steps], np.int32)
-    middle = ((bounds[:, 0] + bounds[:, 1] - 1) // 2).astype(np.int32)
-    values: list[tuple[str, NDArray[Any], tuple[str, ...], dict[str, Any]]] = [
-        ("x", x, ("x",), {"axis": "X"}),
-        ("y", y, ("y",), {"axis": "Y"}),
-        ("time", middle, ("time",), _DAYS | {"bounds": "time_bounds"}),
-        ("time_bounds", bounds, ("time", "nv"), _DAYS),
-    ]
-    for name, array, dimensions, attributes in values:
-        group.create_array(name, data=array, dimension_names=dimensions, attributes=attributes)
-    transform = " ".join(repr(float(v)) for v in (c, a, b, f, d, e))
-    group.create_array(
-        "spatial_ref",
-        data=np.array(0, np.int32),
-        dimension_names=(),
-        attributes={"crs_wkt": crs_wkt(box), "GeoTransform": transform},
-    )
-
-
-def _days(day: date) -> int:
-    return (day - _EPOCH).days
 
 
 def _block_means(image: NDArray[np.float32], block: int) -> NDArray[np.float32]:

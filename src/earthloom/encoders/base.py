@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earthloom.errors import ContractError, choices
-from earthloom.sample import Batch, LayerBatch, LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Shape2d
+from earthloom.sample.batch import Batch, LayerBatch
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from earthloom.encoders.base import Encoder, Features, Statistics
 from earthloom.errors import ContractError
-from earthloom.sample import Batch, LayerSpec
+from earthloom.sample import LayerSpec
+from earthloom.sample.batch import Batch
 
 _SPREAD_FLOOR = 0.005
 """Reflectance added to a band's spread, so that noise in a flat band is not blown up."""

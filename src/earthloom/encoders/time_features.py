@@ -20,7 +20,8 @@ from earthloom.encoders.base import (
     on_base_grid,
     seen_in,
 )
-from earthloom.sample import Batch, LayerBatch, LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Shape2d
+from earthloom.sample.batch import Batch, LayerBatch
 
 _WINDOWS_NM = {
     "green": (525.0, 600.0),

@@ -16,7 +16,8 @@ from earthloom.encoders.base import (
     on_base_grid,
     seen_in,
 )
-from earthloom.sample import Batch, LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Shape2d
+from earthloom.sample.batch import Batch
 
 
 class _Block(nn.Sequential):

@@ -14,7 +14,8 @@ from earthloom.errors import ContractError, LabelError
 from earthloom.fit.boosted import boost
 from earthloom.fit.model import Member, Model
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import Samples, chips_of, collate
+from earthloom.sample import Samples, chips_of
+from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from earthloom.fit.forest import grow_forest
 from earthloom.fit.model import Member, Model
 from earthloom.fit.ridge import BALANCE, solve_ridge
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import UNLABELLED, Chip, Layer, Samples, Shape2d, Window, chips_of, collate
+from earthloom.sample import UNLABELLED, Chip, Layer, Samples, Shape2d, Window, chips_of
+from earthloom.sample.batch import collate
 from earthloom.tasks import Head, PixelClasses
 
 if TYPE_CHECKING:

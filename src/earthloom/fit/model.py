@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from earthloom.encoders import Encoder, Statistics, mask_on_base_grid, on_base_grid
 from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import DataError, choices
-from earthloom.sample import Batch, LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Shape2d
+from earthloom.sample.batch import Batch
 from earthloom.tasks import Head, PixelClasses
 from earthloom.tasks.registry import HEADS
 

@@ -18,7 +18,8 @@ from earthloom.errors import LabelError, choices
 from earthloom.fit.augment import cropped, turned
 from earthloom.fit.model import Member, Model
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import UNLABELLED, Batch, Chip, Samples, chips_of, collate
+from earthloom.sample import UNLABELLED, Chip, Samples, chips_of
+from earthloom.sample.batch import Batch, collate
 from earthloom.tasks import Head, PixelClasses
 from earthloom.tasks.heads import ConvHead
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from earthloom.cube import Cube
 from earthloom.fit import Model
-from earthloom.sample import Chip, Moments, Shape2d, Window, collate
+from earthloom.sample import Chip, Moments, Shape2d, Window
+from earthloom.sample.batch import collate
 
 BATCH_PIXELS = 256 * 256
 """How many pixels the model is given at a time."""

@@ -5,15 +5,24 @@ to the file.
 """
 
 from earthloom.project.archives import (
+    ISO,
+    ApiArchive,
     Archive,
     CatalogArchive,
     DatesFile,
     FolderArchive,
+    GeoParquetArchive,
+    HeaderSign,
+    NoSign,
+    PlanetaryComputerSign,
+    PluginSign,
+    Remote,
     SeriesArchive,
+    Sign,
     SimulatedArchive,
 )
 from earthloom.project.assess import Assessment, FoldsAssessment, SampleAssessment
-from earthloom.project.cube import Dates, Grid, SensorChoice
+from earthloom.project.cube import CellArea, Dates, Grid, MaskChoice, SensorChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.load import Project, load_project
 from earthloom.project.models import (
@@ -27,28 +36,39 @@ from earthloom.project.models import (
 from earthloom.project.settings import Settings
 
 __all__ = [
+    "ISO",
+    "ApiArchive",
     "Archive",
     "Assessment",
     "BoostedChangeModel",
     "CatalogArchive",
+    "CellArea",
     "Chips",
     "Dates",
     "DatesFile",
     "FolderArchive",
     "FoldsAssessment",
     "ForestModel",
+    "GeoParquetArchive",
     "Grid",
+    "HeaderSign",
     "Labels",
     "LandClass",
     "MapChoice",
+    "MaskChoice",
     "ModelChoice",
     "NetworkModel",
+    "NoSign",
+    "PlanetaryComputerSign",
+    "PluginSign",
     "Project",
+    "Remote",
     "RidgeModel",
     "SampleAssessment",
     "SensorChoice",
     "SeriesArchive",
     "Settings",
+    "Sign",
     "SimulatedArchive",
     "load_project",
 ]

@@ -10,7 +10,7 @@ from earthloom.errors import ProjectError, choices
 from earthloom.explain import explain, keys_of
 from earthloom.project.archives import Archive
 from earthloom.project.assess import Assessment
-from earthloom.project.cube import Dates, Grid, SensorChoice
+from earthloom.project.cube import CellArea, Dates, Grid, SensorChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.models import MapChoice, ModelChoice
 from earthloom.project.settings import Settings
@@ -25,8 +25,9 @@ class Project(Settings):
     out: str = "out"
     """Folder that all results are written to."""
     archive: Archive
-    area: str | tuple[float, float, float, float] = "archive"
-    """A vector file, or west, south, east, north in degrees, or `archive`: each place of it."""
+    area: str | tuple[float, float, float, float] | CellArea = "archive"
+    """A vector file, or west, south, east, north in degrees, `archive` (each place of it), or
+    `cells` of the Major TOM grid."""
     dates: Dates | None = None
     grid: Grid = Grid()
     sensors: tuple[SensorChoice, ...] = Field(min_length=1)

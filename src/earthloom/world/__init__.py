@@ -11,10 +11,12 @@ their truth, of any size, without a file::
 
 Numpy alone is imported here. Modules import one way:
 
-    classes, noise, spectra, canopy, sun -> covers -> relief -> towns, fields -> land -> season
-    -> surface, radar, biomass, events, sky -> earth
+    classes, noise, spectra, canopy, sun -> bandpass, brdf, covers -> relief -> towns, fields
+    -> land -> season -> likeness, surface, radar, biomass, events, sky -> heat -> earth
 """
 
+from earthloom.world.bandpass import Instrument, instruments
+from earthloom.world.brdf import Geometry
 from earthloom.world.classes import CLASSES, LandClass
 from earthloom.world.earth import World, WorldSpec, make_world
 from earthloom.world.events import Event
@@ -31,6 +33,8 @@ __all__ = [
     "WAVELENGTH",
     "Event",
     "Extent",
+    "Geometry",
+    "Instrument",
     "LandClass",
     "Shape",
     "Sky",
@@ -38,6 +42,7 @@ __all__ = [
     "World",
     "WorldSpec",
     "block_mean",
+    "instruments",
     "make_world",
     "observe",
 ]

@@ -1,5 +1,6 @@
 """The world: one seeded landscape, and what can be asked of it for any day of its year."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.world.biomass import biomass_palette
+from earthloom.world.brdf import Geometry, anisotropy
 from earthloom.world.classes import CLASSES, CODES, LandClass
 from earthloom.world.covers import cover_codes
 from earthloom.world.events import Event, happen
+from earthloom.world.heat import surface_temperature
 from earthloom.world.land import lay_out
+from earthloom.world.likeness import as_twins, likeness_on, vary
 from earthloom.world.noise import (
     Extent,
     Floats,
@@ -51,6 +55,8 @@ class WorldSpec:
     """Degrees; sets the sun's height."""
     overpass: float = 10.6
     """Local solar time of optical acquisitions, hours."""
+    variability: float = 0.0
+    """How far land of one class differs and classes look alike, 0 (little) to 1 (much)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,21 +99,39 @@ class World:
         """(rows, cols) class codes on a day."""
         return cover_codes()[self.traits.cover_on(day)][self.pieces]
 
-    def reflectance(self, day: float, bands: tuple[str, ...] = BANDS) -> Floats:
+    def reflectance(
+        self, day: float, bands: tuple[str, ...] = BANDS, geometry: Geometry | None = None
+    ) -> Floats:
         """Cloud-free surface reflectance (band, rows, cols), unit 1, of Sentinel-2 bands by name.
 
-        As seen through a pixel's point spread: at borders, neighbours mix.
+        As seen through a pixel's point spread: at borders, neighbours mix. Seen from the zenith
+        under the day's sun, or in a `geometry`.
         """
-        palette = reflectance_palette(self.traits, self.conditions(day))
+        conditions = self.conditions(day)
+        palette = self._mixed(lambda pieces: reflectance_palette(pieces, conditions), day)
+        if geometry is not None:
+            ratio = anisotropy(geometry, Geometry(self.sun(day))).astype(np.float32)
+            palette = palette * ratio[cover_codes()[self.traits.cover_on(day)]][:, None]
         return spread(self._paint(palette[..., [BANDS.index(band) for band in bands]]), _SPREAD)
 
     def backscatter(self, day: float) -> Floats:
         """Gamma nought (VV and VH, rows, cols) in linear power, without speckle."""
-        return self._paint(backscatter_palette(self.traits, self.conditions(day)))
+        conditions = self.conditions(day)
+        return self._paint(self._mixed(lambda pieces: backscatter_palette(pieces, conditions), day))
 
     def biomass(self, day: float) -> Floats:
         """Above-ground biomass (rows, cols), t/ha of dry matter."""
         return self._paint(biomass_palette(self.traits, day)[..., None]).squeeze(axis=0)
+
+    def temperature(self, day: float, sun: Sun | None = None) -> Floats:
+        """Surface temperature (rows, cols) in K in the morning of a day, cloud-free."""
+        sun = sun or self.sun(day)
+        anomaly = float(stream(self.spec.seed, "warmth", int(day)).standard_normal())
+        relief = illumination(self.relief.elevation, self.spec.resolution, sun)
+        red, near, infrared = self.reflectance(day, ("B04", "B8A", "B11"))
+        return surface_temperature(
+            self.conditions(day), sun, anomaly, self.elevation, relief, (red, near, infrared)
+        )
 
     def sky(self, day: float, cover: float | None = None) -> Sky:
         """Clouds, shadows, haze at the optical overpass of a day; `cover` sets the clouds' part."""
@@ -128,6 +152,14 @@ class World:
         wetness = float(self.wetness[int(np.clip(day, 1, 366)) - 1])
         return Conditions(float(day), self.sun(day).zenith, wetness, float(np.clip(wind, -2, 2)))
 
+    def _mixed(self, palette_of: Callable[[Pieces], Floats], day: float) -> Floats:
+        """The palette of the pieces, each with what it has of its look-alike."""
+        palette = palette_of(self.traits)
+        part = likeness_on(self.traits, day)
+        if part.any():
+            palette = palette + part[:, None, None] * (palette_of(as_twins(self.traits)) - palette)
+        return palette
+
     def _paint(self, palette: Floats) -> Floats:
         """(channel, rows, cols) from what each (piece, level, channel) looks like."""
         channels = np.ascontiguousarray(palette.reshape(-1, palette.shape[-1]).T)
@@ -145,6 +177,7 @@ def make_world(spec: WorldSpec = WorldSpec()) -> World:
     relief = shape_relief(spec.seed, extent)
     land = lay_out(spec.seed, extent, relief)
     traits = draw_traits(stream(spec.seed, "traits"), land.cover)
+    traits = vary(stream(spec.seed, "likeness"), traits, spec.variability)
     pieces, traits, events = happen(spec.seed, extent, relief, land, traits)
     return World(
         spec=spec,

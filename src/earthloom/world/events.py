@@ -227,4 +227,6 @@ def _cut(
         brightness=pieces.brightness[parent],
         tone=pieces.tone[parent],
         roughness=pieces.roughness[parent],
+        twin=pieces.twin[parent],
+        likeness=pieces.likeness[parent],
     )

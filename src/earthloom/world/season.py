@@ -49,6 +49,10 @@ class Pieces:
     """0 to 1: between its cover's two ground materials."""
     roughness: Doubles
     """Score: how strongly it scatters radar waves."""
+    twin: NDArray[np.int32]
+    """Place in `covers()` of the cover that it looks like in part; its own where there is none."""
+    likeness: Doubles
+    """That part, 0 to 1."""
 
     @property
     def count(self) -> int:
@@ -75,6 +79,8 @@ def draw_traits(rng: Random, cover: NDArray[np.int32]) -> Pieces:
         scores[2],
         rng.uniform(0, 1, count),
         scores[3],
+        cover.copy(),
+        np.zeros(count),
     )
 
 

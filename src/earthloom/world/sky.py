@@ -162,14 +162,62 @@ def _haze(rng: Random, extent: Extent, warm: float) -> Floats:
     return np.asarray(min(level, 0.45) * pattern, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Optics:
+    """What the air does in some bands; every field is (band,)."""
+
+    droplets: Floats
+    """Reflectance of a water cloud without end."""
+    ice: Floats
+    diffuse: Floats
+    """Part of the light on the ground that comes from the sky."""
+    path: Floats
+    """Path reflectance per unit of haze."""
+    veil: Floats
+    """Loss per unit of haze."""
+
+
+def optics_of(bands: tuple[str, ...]) -> Optics:
+    """The air in Sentinel-2's bands."""
+    k = [BANDS.index(band) for band in bands]
+    return Optics(_DROPLETS[k], _ICE[k], _DIFFUSE[k], _PATH[k], _VEIL[k])
+
+
+def optics_at(wavelength: NDArray[np.float64]) -> Optics:
+    """The air at wavelengths, nm: linear between Sentinel-2's bands, as at the nearest beyond."""
+    droplets, ice, diffuse = (
+        np.interp(wavelength, WAVELENGTH, table).astype(np.float32)
+        for table in (_DROPLETS, _ICE, _DIFFUSE)
+    )
+    thin = (wavelength / 550.0) ** -1.3
+    return Optics(
+        droplets, ice, diffuse, (0.115 * thin).astype(np.float32), (0.5 * thin).astype(np.float32)
+    )
+
+
 def observe(
     surface: Floats, bands: tuple[str, ...], sky: Sky, relief: Floats | None = None
 ) -> Floats:
-    """Reflectance (band, rows, cols) of the ground as seen through the sky.
+    """Reflectance (band, rows, cols) of the ground as seen through the sky, in Sentinel-2's bands.
 
     `surface` (band, rows, cols) is the ground's own reflectance. `relief` (rows, cols) is the
     illumination of slopes relative to level ground; what terrain correction leaves of it stays.
-    The cloud is put above the ground by the adding method: R = C + t^2 S / (1 - C S).
+    """
+    return observe_through(surface, optics_of(bands), sky, relief)
+
+
+def observe_through(
+    surface: Floats,
+    optics: Optics,
+    sky: Sky,
+    relief: Floats | None = None,
+    flattened: bool = True,
+) -> Floats:
+    """As `observe`, in any bands; not `flattened`, slopes are lit as they are.
+
+    Then the direct light goes with `relief` and the light of the sky does not, so that slopes that
+    turn away are dark, and least so in the blue. The cloud is put above the ground by the adding
+    method: R = C + t^2 S / (1 - C S).
     """
     out = np.empty_like(surface)
     cloud = _BACKSCATTERED * sky.thickness
@@ -177,13 +225,15 @@ def observe(
     ice = _BACKSCATTERED * sky.cirrus
     ice = ice / (1 + ice)
     slope = None if relief is None else 0.7 + 0.3 * np.clip(relief, 0.2, 2.0)
-    for place, band in enumerate(bands):
-        k = BANDS.index(band)
-        light = _DIFFUSE[k] + (1 - _DIFFUSE[k]) * sky.sunlight
-        ground = surface[place] * light if slope is None else surface[place] * light * slope
-        ground = ground * (1 - _VEIL[k] * sky.haze) + _PATH[k] * sky.haze
-        seen = _DROPLETS[k] * cloud + (1 - cloud) ** 2 * ground / (1 - cloud * ground)
-        out[place] = _ICE[k] * ice + (1 - ice) ** 2 * seen / (1 - ice * seen)
+    direct = sky.sunlight
+    if relief is not None and not flattened:
+        slope, direct = None, sky.sunlight * relief
+    for k in range(len(surface)):
+        light = optics.diffuse[k] + (1 - optics.diffuse[k]) * direct
+        ground = surface[k] * light if slope is None else surface[k] * light * slope
+        ground = ground * (1 - optics.veil[k] * sky.haze) + optics.path[k] * sky.haze
+        seen = optics.droplets[k] * cloud + (1 - cloud) ** 2 * ground / (1 - cloud * ground)
+        out[k] = optics.ice[k] * ice + (1 - ice) ** 2 * seen / (1 - ice * seen)
     return out
 
 
