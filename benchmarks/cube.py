@@ -252,7 +252,9 @@ def compare(asked: argparse.Namespace, scratch: Path) -> None:
         for name in names:
             run = measure(name, catalog, asked.size, scratch / name)
             runs[name].append(run)
-            print(f"round {number + 1}  {name:<11} {run['seconds']:7.1f} s  {run['peak_gb']:.2f} GB")
+            print(
+                f"round {number + 1}  {name:<11} {run['seconds']:7.1f} s  {run['peak_gb']:.2f} GB"
+            )
     report(asked, runs, scratch)
 
 
@@ -264,7 +266,8 @@ def report(
     for name, each in runs.items():
         seconds = [r["seconds"] for r in each]
         peak = max(r["peak_gb"] for r in each)
-        print(f"{name:11} {middle[name]:7.1f}  ({min(seconds):.1f} to {max(seconds):.1f})   {peak:.2f}")
+        spread = f"({min(seconds):.1f} to {max(seconds):.1f})"
+        print(f"{name:11} {middle[name]:7.1f}  {spread:<18} {peak:.2f}")
     figures: dict[str, object] = {"size": asked.size, "rounds": asked.rounds}
     peers = {"odc_stock": "vs_odc_stac_stock", "odc_kernel": "vs_odc_stac_same_kernel"}
     for peer, figure in (peers | {"stackstac": "vs_stackstac"}).items():

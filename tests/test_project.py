@@ -52,7 +52,12 @@ def _write(folder, text=TEXT):
     [
         ("seed: 1", "sede: 1", 2, r"sede: there is no such key; valid keys here: name, seed, out"),
         ("resolution", "resolutoin", 8, r"grid\.resolutoin: .*valid keys here: crs, resolution,"),
-        ("bands: [", "band: [", 11, r"sensors\.0\.band: .*: name, bands, every, by, max_cloud"),
+        (
+            "bands: [",
+            "band: [",
+            11,
+            r"\.band: .*: name, bands, every, by, mask, .*max_cloud",
+        ),
         ("{name: ridge}", "{name: ridge, trees: 3}", 17, r"keys here: name, radius, random_feat"),
         ("assess: {method: sample}\n", "", 1, "assess: this key is missing"),
         ("    bands: [B03, B08]", "    bands: B03", 11, r"sensors\.0\.bands: 'B03': .*tuple"),
@@ -65,7 +70,7 @@ def _write(folder, text=TEXT):
         ("{name: ridge}", "{name: magic}", 17, "'magic' is not valid; valid: .*ridge.*forest"),
         ("{name: ridge}", "{radius: 2}", 17, "the key 'name' is missing"),
         ("kind: catalog", "kind: ftp", 3, "'ftp' is not valid; valid: .*simulated.*catalog"),
-        ("bands: [B03, B08]", "every: week", 11, "'week' is not valid; valid: .*month.*date"),
+        ("bands: [B03, B08]", "every: week", 11, "unknown 'week'; valid: .*date.*month"),
         ("method: sample", "method: guess", 18, "'guess' is not valid; valid: .*sample.*folds"),
         ("code: 2", "code: 1", 13, "each class needs a code of its own; twice: 1"),
         ("name: land", "name: water", 13, "each class needs a name of its own; twice: water"),

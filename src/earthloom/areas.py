@@ -7,7 +7,7 @@ from shapely.geometry.base import BaseGeometry
 
 from earthloom.archive import FolderOfFiles, Scene, SceneSource
 from earthloom.archive.holdings import holdings
-from earthloom.archive.open import archive_folder
+from earthloom.archive.open import archive_folder, archive_signer
 from earthloom.cube.plan import common_multiple, native_gsd
 from earthloom.cube.read import native_box
 from earthloom.errors import ArchiveError, DataError, ProjectError, choices
@@ -118,7 +118,7 @@ def _grid_of(project: Project, root: str, scene: Scene) -> GeoBox:
         raise DataError(
             f"{scene.id} has no band '{band}' to take the grid from; it has: {choices(scene.bands)}"
         )
-    return native_box(root, scene.bands[band])
+    return native_box(root, scene.bands[band], archive_signer(project))
 
 
 def _outline(project: Project) -> BaseGeometry:

@@ -4,7 +4,7 @@ Every method does what the stages before it need, and nothing that is there alre
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from earthloom.archive import Scene, SceneSource, scenes_from_json, scenes_to_json
-from earthloom.archive.open import archive_folder, open_archive
+from earthloom.archive.open import archive_folder, archive_signer, open_archive
 from earthloom.areas import areas_of, scenes_of
 from earthloom.chips.labels import Labels, RasterLabels, VectorLabels, read_labels
 from earthloom.chips.make import Labelled, make_chips
 from earthloom.chips.series import read_series
 from earthloom.chips.store import moments_from_json, moments_to_json, open_chips
-from earthloom.cube import Cube, build_cube, open_cube, plan_layers
+from earthloom.cube import Cube, LayerPlan, build_cube, open_cube, plan_layers
 from earthloom.cube.build import failed_scenes
 from earthloom.cube.execute import Workers, workers_at
 from earthloom.cube.inspect import (
@@ -30,6 +30,7 @@ from earthloom.cube.inspect import (
 )
 from earthloom.cube.moments import moments_of
 from earthloom.cube.notes import notes_to_json
+from earthloom.cube.read import Reader
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
@@ -111,7 +112,8 @@ class Pipeline:
 
         def write(folder: Path) -> None:
             with bar("inspect") as tick:
-                found = inspect_scenes(self.root, self.project, area.box, scenes, tick)
+                reader = Reader(self.root, archive_signer(self.project))
+                found = inspect_scenes(reader, self.project, area.box, scenes, tick)
             text = canonical_json(inspection_to_json(found))
             (folder / "inspection.json").write_text(text, encoding="utf-8")
 
@@ -143,11 +145,21 @@ class Pipeline:
             result = self.stage(
                 name,
                 inputs,
-                lambda folder: _build(self.root, plans, shape, folder, tick, self.workers),
+                lambda folder: self._build(plans, shape, folder, tick),
                 retry=bool(failed_before) and self.project.failed_scenes == "report",
             )
         self.failed |= failed_scenes(result.folder)
         return open_cube(result.folder / "cube.zarr", shape), result
+
+    def _build(self, plans: Sequence[LayerPlan], shape: Shape2d, folder: Path, tick: Tick) -> None:
+        signer = archive_signer(self.project)
+        failed = build_cube(self.root, plans, shape, folder, tick, self.workers, signer)
+        scenes = {scene.id for plan in plans for step in plan.steps for scene in step.scenes}
+        if scenes and scenes <= failed.keys():
+            scene, reason = sorted(failed.items())[0]
+            raise DataError(f"none of the {len(scenes)} scenes loads; the first, {scene}: {reason}")
+        if not scenes:
+            raise ArchiveError("no scene at all for the cube")
 
     def moments(self, name: str) -> tuple[Moments | None, str]:
         """The moments of an area, and a digest of them, where the model compares with them."""
@@ -345,18 +357,6 @@ class Pipeline:
 def _grid_inputs(area: Area) -> dict[str, Any]:
     box = area.box
     return {"affine": list(box.affine)[:6], "crs": crs_wkt(box), "shape": list(box.shape)}
-
-
-def _build(
-    root: str, plans: Any, shape: Shape2d, folder: Path, tick: Tick, workers: Workers
-) -> None:
-    failed = build_cube(root, plans, shape, folder, tick, workers)
-    scenes = {scene.id for plan in plans for step in plan.steps for scene in step.scenes}
-    if scenes and scenes <= failed.keys():
-        scene, reason = sorted(failed.items())[0]
-        raise DataError(f"none of the {len(scenes)} scenes loads; the first, {scene}: {reason}")
-    if not scenes:
-        raise ArchiveError("no scene at all for the cube")
 
 
 def _training_part(samples: Samples, fold: Fold) -> Samples:

@@ -1,9 +1,10 @@
 """The report on a map: what it says, and that it is complete in itself and deterministic."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from earthloom.assess.estimate import estimate
 from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.scores import Scores
 from earthloom.cube import Cube, LayerPlan, Step, open_cube
-from earthloom.cube.store import CubeWriter
+from earthloom.cube.build import COVERAGE
+from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.grid import Area, coarser
 from earthloom.maps import CLASS_NODATA, MAP, PROBABILITY, PROBABILITY_NODATA
 from earthloom.maps.cog import StripWriter
@@ -119,7 +121,7 @@ def make_cube(folder: Path, area: Area, rng: np.random.Generator) -> Cube:
         _plan("sentinel-2-l2a", ("B8A",), (865.0,), "1", 2, area),
         _plan("sentinel-1-rtc", ("vv", "vh"), (None, None), "linear power", 1, area),
     ]
-    writer = CubeWriter(folder / "cube.zarr", plans)
+    writer = CubeWriter(folder / "cube.zarr", plans, size)
     ground = np.clip(0.08 + 0.02 * smooth(rng, size), 0, 1)
     for plan in plans:
         factor = plan.spec.factor
@@ -130,8 +132,10 @@ def make_cube(folder: Path, area: Area, rng: np.random.Generator) -> Cube:
             count = np.kron(clear, np.ones((10 // factor, 10 // factor))).astype(np.uint8)
             image = np.stack([ground[::factor, ::factor]] * len(plan.spec.bands))
             image = np.where(count > 0, image, np.nan).astype(np.float32)
-            writer.write(plan, step, Window(0, 0, Shape2d(*count.shape)), image, count)
+            window = Window(0, 0, Shape2d(*count.shape))
+            write_tile(folder / "cube.zarr", plan.spec.key, step, window, image, count)
     writer.finish()
+    (folder / COVERAGE).write_text(json.dumps({"failed": {}, "layers": {}}))
     return open_cube(folder / "cube.zarr", Shape2d(size, size))
 
 
@@ -159,7 +163,8 @@ def make_scenes() -> list[Scene]:
 
 
 def _scene(sensor: str, day: date) -> Scene:
-    return Scene(f"{sensor}_{day}", sensor, day, None, "", None, {}, None)
+    noon = datetime.combine(day, time(12), UTC)
+    return Scene(f"{sensor}_{day}", sensor, noon, day, None, "", None, {}, None)
 
 
 def make_figures(area: Area, codes: NDArray[np.uint8], truth: bool) -> dict[str, Any]:
@@ -267,7 +272,8 @@ def test_it_is_complete_in_itself(html: str) -> None:
     assert "script" not in page.tags
     assert "link" not in page.tags
     for link in page.links:
-        assert link.startswith(("data:image/", "https://doi.org/")), link[:60]
+        beside_it = link == "coverage.html"
+        assert beside_it or link.startswith(("data:image/", "https://doi.org/")), link[:60]
     assert "url(http" not in html
     assert "@import" not in html
 

@@ -1,6 +1,7 @@
 """The parts of reports: words, counts of observations, pictures, and the report on folds."""
 
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from earthloom.assess.words import (
     without_folders,
 )
 from earthloom.cube import Cube, LayerPlan, Step, open_cube
-from earthloom.cube.store import CubeWriter
+from earthloom.cube.build import COVERAGE
+from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.grid import Area
 from earthloom.maps import MAP, PROBABILITY
 from earthloom.maps.cog import StripWriter
@@ -82,15 +84,17 @@ def make_cube(folder: Path, labels: tuple[str, ...], bands: tuple[str, ...]) -> 
     day = date(2020, 1, 1)
     steps = tuple(Step(label, day, day, ()) for label in labels)
     plan = LayerPlan(spec, sensor, BOX, "median", steps)
-    writer = CubeWriter(folder / "cube.zarr", [plan])
+    writer = CubeWriter(folder / "cube.zarr", [plan], max(BOX.shape))
     rows, cols = BOX.shape
     for step in range(len(labels)):
         count = np.zeros((rows, cols), np.uint8)
         count[:, : cols // 2] = step + 1
         image = np.where(count > 0, 0.1 * (step + 1), np.nan).astype(np.float32)
         window = Window(0, 0, Shape2d(rows, cols))
-        writer.write(plan, step, window, np.stack([image] * len(bands)), count)
+        stacked = np.stack([image] * len(bands))
+        write_tile(folder / "cube.zarr", spec.key, step, window, stacked, count)
     writer.finish()
+    (folder / COVERAGE).write_text(json.dumps({"failed": {}, "layers": {}}))
     return open_cube(folder / "cube.zarr", Shape2d(rows, cols))
 
 
@@ -115,8 +119,8 @@ def test_scenes_are_counted_by_sensor_and_month() -> None:
     from earthloom.archive import Scene
 
     scenes = [
-        Scene(f"s{day}", "sentinel-2-l2a", date(2023, 5, day), None, "", None, {}, None)
-        for day in (1, 11, 21)
+        Scene(f"s{time.day}", "sentinel-2-l2a", time, time.date(), None, "", None, {}, None)
+        for time in (datetime(2023, 5, day, 10, tzinfo=UTC) for day in (1, 11, 21))
     ]
     (row,) = scenes_by_month(scenes, {"s11": "cut short", "other": "not here"})
     assert row.used[4] == 2

@@ -86,7 +86,7 @@ def test_what_hides_the_ground_is_the_projects_to_say(make):
 
 
 def test_indices_stand_behind_their_bands(make):
-    plans, layers = make(indices=["NDVI", "NDWI"])
+    _, layers = make(indices=["NDVI", "NDWI"])
     layer = layers[KEY]
     assert layer.spec.bands == ("B03", "B04", "B08", "NDVI", "NDWI")
     green, red, nir, ndvi, ndwi = layer.pixels.swapaxes(0, 1)

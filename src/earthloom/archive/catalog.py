@@ -17,13 +17,16 @@ from earthloom.sensors import Sensor
 
 @dataclass(frozen=True)
 class StaticCatalog:
-    """A `catalog.json` with collections of items, as files."""
+    """A `catalog.json` with collections of items, as files, here or on a server."""
 
-    path: Path
+    path: Path | str
+    """An address if it is on a server."""
+    stac_io: pystac.StacIO | None = None
+    """What reads a server's files."""
 
     @property
     def folder(self) -> Path:
-        return self.path.parent
+        return Path(self.path).parent
 
     def search(self, sensor: Sensor, start: date, end: date, outline: BaseGeometry) -> list[Scene]:
         """See `SceneSource`. Items are taken from all collections that hold the sensor's product
@@ -46,7 +49,7 @@ class StaticCatalog:
 
     def _items(self, sensor: Sensor) -> Iterator[pystac.Item]:
         try:
-            root = pystac.read_file(str(self.path))
+            root = pystac.read_file(str(self.path), stac_io=self.stac_io)
             if not isinstance(root, pystac.Catalog):
                 raise ArchiveError(f"{self.path} is no catalog but a {root.STAC_OBJECT_TYPE}")
             collections = list(_collections(root))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from earthloom.archive.api import open_api, signer_of
+from earthloom.archive.api import manners_of, open_api, signer_of
 from earthloom.archive.catalog import StaticCatalog
 from earthloom.archive.folder import FolderOfFiles
 from earthloom.archive.geoparquet import GeoParquet
-from earthloom.archive.http import is_address
+from earthloom.archive.http import Http, PatientFiles, is_address
 from earthloom.archive.scene import SceneSource
 from earthloom.archive.sign import Signer, Unsigned
 from earthloom.errors import ArchiveError, ProjectError
@@ -51,10 +51,8 @@ def open_archive(project: Project, tick: Tick) -> SceneSource:
     folder = project.path(archive.path)
     if isinstance(archive, CatalogArchive):
         if is_address(archive.path):
-            raise ArchiveError(
-                f"the catalog {archive.path} is not on this machine; a server with a search is "
-                "'kind: api'"
-            )
+            headers = archive_signer(project).headers
+            return StaticCatalog(archive.path, PatientFiles(Http(manners_of(archive), headers)))
         if not folder.exists():
             raise ArchiveError(f"the catalog {folder} does not exist")
         return StaticCatalog(folder)

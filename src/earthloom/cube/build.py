@@ -13,6 +13,7 @@ import rasterio
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from earthloom.archive.sign import Signer, Unsigned
 from earthloom.cube.composite import composite
 from earthloom.cube.execute import Threads, Workers
 from earthloom.cube.kernels import median_u16
@@ -54,11 +55,12 @@ class CubeWork:
     plans: tuple[LayerPlan, ...]
     path: Path
     """Of the cube."""
+    signer: Signer = Unsigned()
 
     @cached_property
     def reader(self) -> Reader:
         """Keeps files open from unit to unit."""
-        return Reader(self.root)
+        return Reader(self.root, self.signer)
 
     def units(self, shape: Shape2d) -> list[Unit]:
         """All units of a cube with a base grid of some shape. Those of one time step stand
@@ -139,13 +141,14 @@ def build_cube(
     folder: Path,
     tick: Tick,
     workers: Workers | None = None,
+    signer: Signer = Unsigned(),
 ) -> dict[str, str]:
     """Writes `cube.zarr` and `coverage.json` into a folder.
 
     `root` is the archive's folder, `shape` that of the base grid. A scene that does not load is
     masked and counted; returns the reason by scene.
     """
-    work = CubeWork(root, tuple(plans), (folder / "cube.zarr").absolute())
+    work = CubeWork(root, tuple(plans), (folder / "cube.zarr").absolute(), signer)
     writer = CubeWriter(work.path, plans, tile_of(plans))
     units = work.units(shape)
     reasons: dict[str, str] = {}

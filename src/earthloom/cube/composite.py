@@ -1,6 +1,5 @@
 """Several observations of a time step to one: pure functions of arrays."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 

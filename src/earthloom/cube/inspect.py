@@ -81,7 +81,7 @@ def needs_inspection(project: Project, choice: SensorChoice) -> bool:
 
 
 def inspect_scenes(
-    root: str, project: Project, box: GeoBox, scenes: Sequence[Scene], tick: Tick
+    reader: Reader, project: Project, box: GeoBox, scenes: Sequence[Scene], tick: Tick
 ) -> Inspection:
     """Looks at all scenes of an area. One that does not load has no notes; the cube counts it."""
     notes: dict[str, SceneNotes] = {}
@@ -89,7 +89,7 @@ def inspect_scenes(
     chosen = [choice for choice in project.sensors if needs_inspection(project, choice)]
     for number, choice in enumerate(chosen, start=1):
         own = [scene for scene in scenes if scene.sensor == choice.name]
-        look = _Looks(Reader(root), project, choice, own, tuple(scenes), box)
+        look = _Looks(reader, project, choice, own, tuple(scenes), box)
         found, wrong = look.inspect()
         notes |= found
         offsets += wrong

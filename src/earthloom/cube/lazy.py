@@ -10,6 +10,7 @@ import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from earthloom.archive.sign import Signer, Unsigned
 from earthloom.cube.build import Unit, composite_window, tile_of
 from earthloom.cube.metadata import coordinates_of, geozarr
 from earthloom.cube.observe import Failures
@@ -19,7 +20,7 @@ from earthloom.errors import DataError
 from earthloom.sample import Shape2d, Window
 
 
-def lazy_cube(root: str, plans: Sequence[LayerPlan]) -> xr.DataTree:
+def lazy_cube(root: str, plans: Sequence[LayerPlan], signer: Signer = Unsigned()) -> xr.DataTree:
     """Planned layers as a tree of datasets that hold nothing yet.
 
     Each node has `pixels` (time, band, y, x) float32, NaN where not seen, and `count` (time, y, x)
@@ -27,15 +28,15 @@ def lazy_cube(root: str, plans: Sequence[LayerPlan]) -> xr.DataTree:
     scheduler, a cluster's too, may compute it. A scene that does not load raises DataError, since
     nobody would count it.
     """
-    tile = tile_of(plans)
+    tile, reader = tile_of(plans), Reader(root, signer)
     return xr.DataTree.from_dict(
-        {f"/{plan.spec.key}": _dataset(root, plan, tile // plan.spec.factor) for plan in plans}
+        {f"/{plan.spec.key}": _dataset(reader, plan, tile // plan.spec.factor) for plan in plans}
     )
 
 
-def _dataset(root: str, plan: LayerPlan, tile: int) -> xr.Dataset:
+def _dataset(reader: Reader, plan: LayerPlan, tile: int) -> xr.Dataset:
     rows, cols = plan.box.shape.y, plan.box.shape.x
-    make = delayed(partial(_block, Reader(root), plan), pure=True)
+    make = delayed(partial(_block, reader, plan), pure=True)
     bands = len(plan.spec.bands)
     pixels, counts = [], []
     for step in range(len(plan.steps)):

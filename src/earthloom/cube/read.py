@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags, Resampling
@@ -19,6 +18,9 @@ from rasterio.windows import Window as RasterWindow
 
 import earthloom.sensors as sensors
 from earthloom.archive import Asset
+from earthloom.archive.formats import open_source
+from earthloom.archive.http import without_queries
+from earthloom.archive.sign import Signer, Unsigned
 from earthloom.errors import DataError
 from earthloom.grid import crs_wkt
 
@@ -44,6 +46,10 @@ _TOLERANCE = 0.01
 """Pixels by which GDAL may be off where a pixel comes from, so that windows fit each other."""
 
 
+_Key = tuple[str, int | None, bool]
+"""Of an open file: its href, an overview of it, and whether it holds measured values."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a file holds on a grid."""
@@ -63,7 +69,7 @@ class Stored:
 class Source:
     """An open file with what is asked of it again and again."""
 
-    file: DatasetReader
+    file: DatasetReader | WarpedVRT
     masked: bool
     """Whether a mask or an alpha band, not a number, says what is not there."""
 
@@ -75,13 +81,13 @@ class Source:
 class Reader:
     """Reads assets below a root; keeps files open, for each thread its own."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, signer: Signer = Unsigned()) -> None:
+        self.root, self.signer = root, signer
         self._local = threading.local()
 
-    def __reduce__(self) -> tuple[type["Reader"], tuple[str]]:
+    def __reduce__(self) -> tuple[type["Reader"], tuple[str, Signer]]:
         """Open files stay where they are; another process opens its own."""
-        return Reader, (self.root,)
+        return Reader, (self.root, self.signer)
 
     def stored(
         self, asset: Asset, box: GeoBox, continuous: bool, out: NDArray[Any] | None = None
@@ -99,7 +105,9 @@ class Reader:
             except RasterioError as error:
                 self._forget(asset)
                 if attempt == _RETRIES:
-                    raise DataError(f"{asset.href} cannot be read: {error}") from error
+                    raise DataError(
+                        f"{asset.href} cannot be read: {without_queries(str(error))}"
+                    ) from error
                 if "://" in asset.href:
                     time.sleep(_FIRST_WAIT * 2**attempt)
         raise AssertionError("a loop that returns or raises")
@@ -120,7 +128,7 @@ class Reader:
     def _stored(
         self, asset: Asset, box: GeoBox, continuous: bool, out: NDArray[Any] | None
     ) -> Stored:
-        source = self._source(asset, None)
+        source = self._source(asset, None, continuous)
         nodata = asset.nodata if asset.nodata is not None else source.file.nodata
         if not source.masked:
             direct = _direct_window(source, box)
@@ -141,7 +149,7 @@ class Reader:
         fitting = [level for level, factor in enumerate(levels) if factor <= ratio * 1.01]
         if fitting:
             ratio /= levels[fitting[-1]]
-            source = self._source(asset, fitting[-1])
+            source = self._source(asset, fitting[-1], continuous)
         methods = (
             (Resampling.bilinear, Resampling.average)
             if continuous
@@ -168,16 +176,14 @@ class Reader:
         pixels[~np.isfinite(pixels)] = np.nan
         return Stored(pixels, np.nan)
 
-    def _source(self, asset: Asset, overview: int | None) -> Source:
-        held: OrderedDict[tuple[str, int | None], Source] = self._held()
-        key = (asset.href, overview)
+    def _source(self, asset: Asset, overview: int | None, continuous: bool = True) -> Source:
+        held = self._held()
+        key = (asset.href, overview, continuous)
         if key in held:
             held.move_to_end(key)
             return held[key]
-        options = {} if overview is None else {"OVERVIEW_LEVEL": str(overview)}
-        file = rasterio.open(address(self.root, asset), sharing=False, **options)
-        if file.crs is None:
-            raise DataError(f"{asset.href} has no CRS, so it does not say where it lies")
+        place = address(self.root, asset)
+        file = open_source(place, overview, continuous, self.signer)
         if not 1 <= asset.index <= file.count:
             raise DataError(f"{asset.href} has {file.count} bands and no band {asset.index}")
         flags = file.mask_flag_enums[asset.index - 1]
@@ -187,10 +193,10 @@ class Reader:
             oldest.file.close()
         return held[key]
 
-    def _held(self) -> OrderedDict[tuple[str, int | None], Source]:
+    def _held(self) -> OrderedDict[_Key, Source]:
         if not hasattr(self._local, "held"):
             self._local.held = OrderedDict()
-        held: OrderedDict[tuple[str, int | None], Source] = self._local.held
+        held: OrderedDict[_Key, Source] = self._local.held
         return held
 
     def _forget(self, asset: Asset) -> None:
@@ -236,15 +242,14 @@ def address(root: str, asset: Asset) -> str:
     return asset.href if "://" in asset.href else str(Path(root) / asset.href)
 
 
-def native_box(root: str, asset: Asset) -> GeoBox:
+def native_box(root: str, asset: Asset, signer: Signer = Unsigned()) -> GeoBox:
     """A file's own grid; DataError if it has none or cannot be opened."""
     try:
-        with rasterio.open(address(root, asset)) as source:
-            if source.crs is None:
-                raise DataError(f"{asset.href} has no CRS, so it does not say where it lies")
+        with open_source(address(root, asset), signer=signer) as source:
             return GeoBox.from_rio(source)
     except RasterioError as error:
-        raise DataError(f"{asset.href} cannot be opened: {error}") from error
+        reason = without_queries(str(error))
+        raise DataError(f"{asset.href} cannot be opened: {reason}") from error
 
 
 def _direct_window(source: Source, box: GeoBox) -> tuple[int, int] | None:

@@ -24,7 +24,9 @@ def mask_of(polygons: GeoSeries, box: GeoBox, all_touched: bool = False) -> NDAr
     burned = rasterize(
         shapes, out_shape=shape, transform=box.affine, all_touched=all_touched, dtype="uint8"
     )
-    return np.asarray(burned, np.bool_)
+    mask = np.asarray(burned, np.bool_)
+    # GDAL leaves out pixels that a polygon covers in part along its own corner.
+    return mask | (fraction_of(polygons, box) > 0) if all_touched else mask
 
 
 def fraction_of(polygons: GeoSeries, box: GeoBox) -> NDArray[np.float32]:
