@@ -9,6 +9,7 @@ import rasterio
 from affine import Affine
 
 from earthloom.archive import StaticCatalog
+from earthloom.archive.simulated import SimulationSpec, simulate
 from earthloom.areas import areas_of, scenes_of
 from earthloom.cube import build_cube, open_cube, plan_layers
 from earthloom.cube.harmonise import Displacement
@@ -109,12 +110,20 @@ def test_a_wrong_offset_is_repaired_if_asked(prepare, archive, tiny_archive, tmp
     assert np.nanmax(np.abs(left[key].pixels - right[key].pixels)) > 0.04
 
 
-def test_a_scene_that_lies_off_is_found_and_moved_back(prepare, archive, tiny_archive):
+@pytest.fixture(scope="module")
+def wider_archive(tmp_path_factory):
+    """Of an area that is large enough to tell how scenes lie."""
+    spec = SimulationSpec(seed=3, size_m=2560, sentinel2_items=12, sentinel1_items=0)
+    return simulate(tmp_path_factory.mktemp("wider") / "archive", spec, workers=1).parent
+
+
+def test_a_scene_that_lies_off_is_found_and_moved_back(prepare, wider_archive, tmp_path):
+    archive = shutil.copytree(wider_archive, tmp_path / "off")
     file, item = _item_after_the_change(archive)
     for image in file.parent.glob("*.tif"):
         with rasterio.open(image, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as source:
             source.transform = Affine.translation(7, -12) * source.transform
-    _, _, before = prepare(tiny_archive, harmonise=["align"])
+    _, _, before = prepare(wider_archive, harmonise=["align"])
     _, plans, found = prepare(archive, harmonise=["align"])
     steady, moved = before.notes[item["id"]].moved, found.notes[item["id"]].moved
     assert moved is not None

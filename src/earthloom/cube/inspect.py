@@ -45,6 +45,10 @@ SAMPLE = 1024
 """Pixels, at most, of the sides of the window of full resolution."""
 CLEAREST = 7
 """Scenes, those that saw the most, whose median is what all of a sensor are laid on."""
+_ROUNDS = 2
+"""Times that a reference is made: the first is blurred by the very shifts that are looked for."""
+_LEAST_OF_REFERENCE = 3
+"""Scenes that were laid on each other, at least, of which a sharper reference is made."""
 _SHARPEST = ("nir", "red", "nir08", "green")
 """Common names of bands to compare places by, best first: edges of fields and water are clear."""
 
@@ -162,12 +166,29 @@ class _Looks:
         images = self._each(lambda scene: read_scene(self.reader, plan, scene, plan.box))
         if not images:
             return {}
-        clearest = sorted(images, key=lambda scene: (np.isnan(images[scene]).sum(), scene))
-        reference, _ = median_f32(np.stack([images[scene] for scene in clearest[:CLEAREST]]))
-        found = self._each(
-            lambda scene: align.shift(images[scene.id], reference) if scene.id in images else None
-        )
-        return {scene: displacement(shift, plan.box) for scene, shift in found.items() if shift}
+        order = sorted(images, key=lambda scene: (np.isnan(images[scene]).sum(), scene))
+        clearest = order[:CLEAREST]
+        steady = {scene: images[scene] for scene in clearest}
+        found: dict[str, Displacement] = {}
+        for _ in range(_ROUNDS):
+            reference, _seen = median_f32(np.stack([steady[scene] for scene in sorted(steady)]))
+            shifts = self._each(
+                lambda scene: align.shift(images[scene.id], reference)  # noqa: B023
+                if scene.id in images
+                else None
+            )
+            found = {name: displacement(shift, plan.box) for name, shift in shifts.items() if shift}
+            notes = {name: SceneNotes(moved=moved) for name, moved in found.items()}
+            placed = replace(plan, notes=notes)
+            own = [name for name in clearest if name in found]
+            if len(own) < _LEAST_OF_REFERENCE:
+                break
+            steady = self._each(
+                lambda scene: read_scene(self.reader, placed, scene, plan.box)  # noqa: B023
+                if scene.id in own  # noqa: B023
+                else None
+            )
+        return found
 
     def _slopes(self) -> dict[str, dict[str, float]]:
         """c of each band of each scene, from the middle of the area."""
