@@ -30,7 +30,7 @@ from earthloom.stages import canonical_json
 TILE = 1536
 """Base pixels, both ways, that are composited at a time, or as near as the layers allow: a
 multiple of 512, the usual block of a file, and of 2, 3 and 6."""
-STACK_BYTES = 400 * 2**20
+STACK_BYTES = 256 * 2**20
 """Most bytes that the observations of a piece of a tile take."""
 COVERAGE = "coverage.json"
 _EPOCH = date(1970, 1, 1)

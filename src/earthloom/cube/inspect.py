@@ -173,9 +173,11 @@ class _Looks:
         for _ in range(_ROUNDS):
             reference, _seen = median_f32(np.stack([steady[scene] for scene in sorted(steady)]))
             shifts = self._each(
-                lambda scene: align.shift(images[scene.id], reference)  # noqa: B023
-                if scene.id in images
-                else None
+                lambda scene: (
+                    align.shift(images[scene.id], reference)  # noqa: B023
+                    if scene.id in images
+                    else None
+                )
             )
             found = {name: displacement(shift, plan.box) for name, shift in shifts.items() if shift}
             notes = {name: SceneNotes(moved=moved) for name, moved in found.items()}
@@ -184,9 +186,11 @@ class _Looks:
             if len(own) < _LEAST_OF_REFERENCE:
                 break
             steady = self._each(
-                lambda scene: read_scene(self.reader, placed, scene, plan.box)  # noqa: B023
-                if scene.id in own  # noqa: B023
-                else None
+                lambda scene: (
+                    read_scene(self.reader, placed, scene, plan.box)  # noqa: B023
+                    if scene.id in own  # noqa: B023
+                    else None
+                )
             )
         return found
 

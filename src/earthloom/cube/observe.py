@@ -19,7 +19,7 @@ from earthloom.cube.mosaic import Acquisition
 from earthloom.cube.notes import SceneNotes
 from earthloom.cube.plan import LayerPlan, Step
 from earthloom.cube.read import Reader, to_physical
-from earthloom.errors import DataError
+from earthloom.errors import ArchiveError, DataError
 from earthloom.grid import window_box
 from earthloom.sample import Shape2d, Window
 
@@ -85,7 +85,7 @@ def read_stack(
                 pixels, clear = np.empty_like(pixels), np.empty_like(clear)
             try:
                 _read_scene(reader, plan, scene, box, pixels, clear)
-            except DataError as error:
+            except (ArchiveError, DataError) as error:
                 clear[:] = False
                 failures.add(scene, _without_root(str(error), reader.root))
             if not first:
@@ -137,7 +137,7 @@ def _all_raw(reader: Reader, plan: LayerPlan, looks: Sequence[Acquisition], box:
         return all(
             _is_raw(reader, plan, scene, name, box) for scene in scenes for name in names
         ) and all(_alike(look, names) for look in looks)
-    except (DataError, RasterioError):
+    except (ArchiveError, DataError, RasterioError):
         return False
 
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window as RasterWindow
 
 import earthloom.sensors as sensors
 from earthloom.archive import Asset
+from earthloom.archive.checksum import verify
 from earthloom.archive.formats import open_source
 from earthloom.archive.http import without_queries
 from earthloom.archive.sign import Signer, Unsigned
@@ -83,6 +84,7 @@ class Reader:
 
     def __init__(self, root: str, signer: Signer = Unsigned()) -> None:
         self.root, self.signer = root, signer
+        self._verified: set[str] = set()
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type["Reader"], tuple[str, Signer]]:
@@ -183,6 +185,7 @@ class Reader:
             held.move_to_end(key)
             return held[key]
         place = address(self.root, asset)
+        self._verify(asset, place)
         file = open_source(place, overview, continuous, self.signer)
         if not 1 <= asset.index <= file.count:
             raise DataError(f"{asset.href} has {file.count} bands and no band {asset.index}")
@@ -192,6 +195,13 @@ class Reader:
             _, oldest = held.popitem(last=False)
             oldest.file.close()
         return held[key]
+
+    def _verify(self, asset: Asset, place: str) -> None:
+        """Holds a file on this machine against its checksum, once, if its archive tells one."""
+        if asset.checksum is None or "://" in place or asset.href in self._verified:
+            return
+        verify(Path(place.partition("#")[0]), asset.checksum)
+        self._verified.add(asset.href)
 
     def _held(self) -> OrderedDict[_Key, Source]:
         if not hasattr(self._local, "held"):
