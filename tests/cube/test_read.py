@@ -127,5 +127,5 @@ def test_files_that_do_not_say_where_they_lie(write, stored, tmp_path):
 def test_files_that_are_not_there_or_no_images(tmp_path):
     (tmp_path / "text.tif").write_text("text")
     for name in ("none.tif", "text.tif"):
-        with pytest.raises(DataError, match=f"{name} (does not exist|is no image|cannot be)"):
+        with pytest.raises(DataError, match=f"{name} (does not exist|is not an image|cannot be)"):
             read_band(str(tmp_path), Asset(name, None), BOX)
