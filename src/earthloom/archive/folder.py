@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from earthloom.archive.formats import inspect_file
 from earthloom.archive.scene import Asset, Scene, in_order, parse_time
 from earthloom.errors import ArchiveError, choices
-from earthloom.project import ISO, FolderArchive
+from earthloom.project import ISO, FolderArchive, FolderPart
 from earthloom.sensors import Sensor
 
 
@@ -56,10 +56,23 @@ class FolderOfFiles:
         return in_order([s for s in self._scenes(sensor) if start <= s.day <= end])
 
     def _scenes(self, sensor: Sensor) -> list[Scene]:
-        if sensor.name != self.settings.sensor:
-            raise ArchiveError(
-                f"the folder {self.path} holds {self.settings.sensor}, not {sensor.name}"
-            )
+        parts = self.settings.parts
+        if sensor.name not in parts:
+            raise ArchiveError(f"the folder {self.path} holds {choices(parts)}, not {sensor.name}")
+        return _Part(self.path, parts[sensor.name], alone=len(parts) == 1).scenes(sensor)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The files of one sensor in a folder."""
+
+    path: Path
+    settings: FolderPart
+    alone: bool
+    """Whether no other sensor has files there: then names of scenes need not tell it."""
+
+    def scenes(self, sensor: Sensor) -> list[Scene]:
+        """All scenes of the sensor."""
         names = self._names(sensor)
         groups: dict[tuple[str, str], dict[str, FileSlot]] = defaultdict(dict)
         fields: dict[tuple[str, str], dict[str, str]] = {}
@@ -121,7 +134,9 @@ class FolderOfFiles:
         place, slot = fields.get("place", ""), fields.get("slot", "")
         quality = files.get(sensor.quality.band) if sensor.quality else None
         return Scene(
-            id="_".join(part for part in (place, slot, stamp) if part),
+            id="_".join(
+                part for part in ("" if self.alone else sensor.name, place, slot, stamp) if part
+            ),
             sensor=sensor.name,
             time=time,
             day=time.date(),
@@ -140,7 +155,13 @@ class FolderOfFiles:
         band = sensor.band(name)
         size = (self.path / slot.file).stat().st_size
         scale, offset, nodata = band.scale, band.offset, band.nodata
-        transform = band.transform
+        transform, constants = band.transform, band.constants
+        if self.settings.values == "table" and (band.per_scene or band.over_sun):
+            raise ArchiveError(
+                f"the scale of {name} of {sensor.name} is another one in every scene, and a folder "
+                "does not tell it; write it into the files and set 'values: file', or make a "
+                "catalog of STAC Items that say it"
+            )
         if self.settings.values == "file":
             held = inspect_file(self.path / slot.href).bands
             if slot.index > len(held):
@@ -150,7 +171,17 @@ class FolderOfFiles:
                 )
             own = held[slot.index - 1]
             scale, offset, nodata, transform = own.scale, own.offset, own.nodata, "linear"
-        return Asset(slot.href, size, scale, offset, nodata, index=slot.index, transform=transform)
+            constants = None
+        return Asset(
+            href=slot.href,
+            size=size,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            index=slot.index,
+            transform=transform,
+            constants=constants,
+        )
 
     def _quality(self, slot: FileSlot) -> Asset:
         size = (self.path / slot.file).stat().st_size
@@ -159,6 +190,9 @@ class FolderOfFiles:
     def _time(self, fields: Mapping[str, str]) -> tuple[datetime, str]:
         """When a scene was taken, and that as part of its name; noon where only the day is said."""
         text = fields.get("date")
+        if text is None and self.settings.dates is None and self.settings.day is not None:
+            noon = datetime.combine(self.settings.day, datetime.min.time(), UTC)
+            return noon + timedelta(hours=12), self.settings.day.isoformat()
         if text is None:
             text = self._written_date(fields)
         way = self.settings.date_format

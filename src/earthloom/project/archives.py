@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -147,11 +148,9 @@ class DatesFile(Settings):
     in it."""
 
 
-class FolderArchive(Settings):
-    """A folder of image files: one file a band, or several bands in a file."""
+class FolderPart(Settings):
+    """The files of one sensor in a folder: one file a band, or several bands in a file."""
 
-    kind: Literal["folder"]
-    path: str
     sensor: str
     pattern: str
     """Regular expression over a file's path below the folder, with named groups: any of `band`,
@@ -160,6 +159,8 @@ class FolderArchive(Settings):
     date_format: str = "%Y%m%d"
     """Of dates, in the letters of `strptime`; `iso` for 2018-03-01 or 2018-03-01T10:30:00Z."""
     dates: DatesFile | None = None
+    day: date | None = None
+    """Of all files, where neither their names nor a file of dates tell."""
     bands: tuple[str | None, ...] = ()
     """Where the pattern has no group `band`: the band at each place of the file, from its first
     on; null for one that is passed over."""
@@ -197,8 +198,33 @@ class FolderArchive(Settings):
 
     @model_validator(mode="after")
     def _has_date(self) -> Self:
-        if "date" not in _groups(self.pattern) and self.dates is None:
-            raise ValueError("dates are needed: a group (?P<date>...) in 'pattern', or 'dates'")
+        told = ("date" in _groups(self.pattern), self.dates is not None, self.day is not None)
+        if not any(told):
+            raise ValueError(
+                "dates are needed: a group (?P<date>...) in 'pattern', or 'dates', or one 'day'"
+            )
+        return self
+
+
+class FolderArchive(FolderPart):
+    """A folder of image files of one sensor or several."""
+
+    kind: Literal["folder"]
+    path: str
+    more: tuple[FolderPart, ...] = ()
+    """Files of other sensors in the same folder; places of one name are one place."""
+
+    @property
+    def parts(self) -> Mapping[str, FolderPart]:
+        """What the folder holds, by sensor."""
+        return {part.sensor: part for part in (self, *self.more)}
+
+    @model_validator(mode="after")
+    def _one_part_a_sensor(self) -> Self:
+        if len(self.parts) <= len(self.more):
+            raise ValueError(
+                "each sensor of 'more' must be another one, and not that of the folder"
+            )
         return self
 
 
