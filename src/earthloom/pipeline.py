@@ -31,6 +31,7 @@ from earthloom.cube.inspect import (
 from earthloom.cube.moments import moments_of
 from earthloom.cube.notes import notes_to_json
 from earthloom.cube.read import Reader
+from earthloom.cube.regularise import regular_cube
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
@@ -149,7 +150,25 @@ class Pipeline:
                 retry=bool(failed_before) and self.project.failed_scenes == "report",
             )
         self.failed |= failed_scenes(result.folder)
-        return open_cube(result.folder / "cube.zarr", shape), result
+        cube = open_cube(result.folder / "cube.zarr", shape)
+        return self._series(area, plans, cube, result)
+
+    def _series(
+        self, area: Area, plans: Sequence[LayerPlan], cube: Cube, made: StageResult
+    ) -> tuple[Cube, StageResult]:
+        """The cube with regular time steps, where the project asks for them."""
+        chosen = {c.name: c.series for c in self.project.sensors if c.series is not None}
+        if not chosen:
+            return cube, made
+        settings = {name: choice.as_inputs() for name, choice in chosen.items()}
+
+        def write(folder: Path) -> None:
+            with bar("series") as tick:
+                regular_cube(cube, plans, chosen, folder, tick, self.workers)
+
+        inputs = {"cube": made.digest, "series": settings}
+        result = self.stage(f"series/{area.name}", inputs, write)
+        return open_cube(result.folder / "cube.zarr", cube.shape), result
 
     def _build(self, plans: Sequence[LayerPlan], shape: Shape2d, folder: Path, tick: Tick) -> None:
         signer = archive_signer(self.project)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from earthloom.archive import Asset
@@ -129,3 +131,33 @@ def test_files_that_are_not_there_or_no_images(tmp_path):
     for name in ("none.tif", "text.tif"):
         with pytest.raises(DataError, match=f"{name} (does not exist|is not an image|cannot be)"):
             read_band(str(tmp_path), Asset(name, None), BOX)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.floats(-0.4, 0.4), st.floats(1, 3), st.floats(-2000, 2000))
+def test_there_and_back_again(tmp_path_factory, phase, waves, east):
+    """A smooth image in a neighbouring zone and back is itself, but for two interpolations."""
+    folder = tmp_path_factory.mktemp("back")
+    home = GeoBox.from_bbox(
+        (790_000 + east, 5_400_000, 791_500 + east, 5_401_500), crs="EPSG:32632", resolution=10
+    )
+    rows, cols = np.mgrid[: home.shape.y, : home.shape.x] / home.shape.x
+    image = np.sin(2 * np.pi * (waves * (rows + 0.5 * cols) + phase)).astype(np.float32)
+    west, south, right, north = home.to_crs("EPSG:32633").boundingbox.bbox
+    away = GeoBox.from_bbox(
+        (west - 200, south - 200, right + 200, north + 200), crs="EPSG:32633", resolution=10
+    )
+    _write(folder / "home.tif", image, home)
+    there = read_band(str(folder), Asset("home.tif", None), away)
+    _write(folder / "away.tif", there, away)
+    back = read_band(str(folder), Asset("away.tif", None), home)
+    inner = (slice(5, -5), slice(5, -5))
+    assert not np.isnan(back[inner]).any()
+    np.testing.assert_allclose(back[inner], image[inner], atol=0.02)
+
+
+def _write(path, pixels, box):
+    profile = {"width": box.shape.x, "height": box.shape.y, "count": 1, "dtype": "float32"}
+    grid = {"crs": str(box.crs), "transform": box.affine, "nodata": float("nan")}
+    with rasterio.open(path, "w", driver="GTiff", **profile, **grid) as file:
+        file.write(pixels, 1)

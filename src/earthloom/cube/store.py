@@ -58,6 +58,16 @@ class Cube:
         outside is not valid."""
         return {key: self._layer(key, window.coarser(s.factor)) for key, s in self.specs.items()}
 
+    def observed(
+        self, key: str, window: Window
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int32]]:
+        """All time steps of a window of a layer's own grid, which lies inside of it: pixels
+        (T, C, H, W), counts (T, H, W), and the middle day of each step (T,)."""
+        rows = slice(window.row, window.row + window.shape.rows)
+        cols = slice(window.col, window.col + window.shape.cols)
+        pixels = np.asarray(self._arrays[key, "pixels"][..., rows, cols])
+        return pixels, np.asarray(self._arrays[key, "count"][:, rows, cols]), self._days[key]
+
     def counts(self, key: str) -> NDArray[np.uint8]:
         """Clear observations of a layer: (T, H, W) on the layer's own grid."""
         return np.asarray(self._arrays[key, "count"][:])
@@ -161,8 +171,10 @@ def write_tile(
     window: Window,
     image: NDArray[np.float32],
     count: NDArray[np.uint8],
+    valid: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Puts the image (C, H, W) of a time step and its counts (H, W) where they belong.
+    """Puts the image (C, H, W) of a time step and its counts (H, W) where they belong; `valid`
+    (H, W) is where it was seen, or where values were made up for what was not.
 
     The window is a tile of the layer, so that each shard is written once, whole, by one writer.
     """
@@ -170,7 +182,7 @@ def write_tile(
     rows = slice(window.row, window.row + window.shape.rows)
     cols = slice(window.col, window.col + window.shape.cols)
     group["pixels"][step, :, rows, cols] = image  # type: ignore[index]
-    group["valid"][step, rows, cols] = count > 0  # type: ignore[index]
+    group["valid"][step, rows, cols] = count > 0 if valid is None else valid  # type: ignore[index]
     group["count"][step, rows, cols] = count  # type: ignore[index]
 
 

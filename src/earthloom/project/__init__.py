@@ -23,7 +23,7 @@ from earthloom.project.archives import (
     SimulatedArchive,
 )
 from earthloom.project.assess import Assessment, FoldsAssessment, SampleAssessment
-from earthloom.project.cube import CellArea, Dates, Grid, MaskChoice, SensorChoice
+from earthloom.project.cube import CellArea, Dates, Grid, MaskChoice, SensorChoice, SeriesChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.load import Project, load_project
 from earthloom.project.models import (
@@ -69,6 +69,7 @@ __all__ = [
     "SampleAssessment",
     "SensorChoice",
     "SeriesArchive",
+    "SeriesChoice",
     "Settings",
     "Sign",
     "SimulatedArchive",

@@ -75,6 +75,28 @@ class MaskChoice(Settings):
     """Of the detector's, from which on a pixel counts as hidden."""
 
 
+class SeriesChoice(Settings):
+    """A regular series without gaps, made of a sensor's time steps."""
+
+    method: Literal["whittaker", "linear", "nearest", "akima"] = "whittaker"
+    """`whittaker` smooths; the others interpolate."""
+    every: str | None = None
+    """The length of its time steps, as of a sensor; by default the sensor's own."""
+    smoothing: float = Field(1e4, gt=0, le=1e9)
+    """Of `whittaker`, in days cubed: the greater the smoother."""
+    most_gap_days: float = Field(90, gt=0)
+    """Between two observations further apart nothing is made up."""
+    hold_days: float = Field(15, ge=0)
+    """Before the first and after the last observation their values are held for so many days."""
+
+    @field_validator("every")
+    @classmethod
+    def _every_regular(cls, every: str | None) -> str | None:
+        if every in ("date", "phenology", "period"):
+            raise ValueError(f"'{every}' is no regular length; valid: dekad, month, '16 days', ...")
+        return None if every is None else _length(every)
+
+
 class SensorChoice(Settings):
     """A sensor to use, and how its dates become the cube's time steps."""
 
@@ -94,6 +116,8 @@ class SensorChoice(Settings):
     optical ones, `speckle` for radar."""
     indices: tuple[str, ...] = ()
     """Spectral indices, such as NDVI, that stand beside the bands that they are made of."""
+    series: SeriesChoice | None = None
+    """Makes the time steps a regular series without gaps."""
     wrong_offsets: Literal["report", "repair"] = "report"
     """What is done about scenes whose pixels tell that their offset is wrong: `repair` reads them
     with the one that fits."""
@@ -109,9 +133,7 @@ class SensorChoice(Settings):
     @field_validator("every")
     @classmethod
     def _every_known(cls, every: str) -> str:
-        if every not in PERIODS and not re.fullmatch(r"[1-9]\d{0,3} days?", every):
-            raise ValueError(f"unknown '{every}'; valid: {choices(PERIODS)}, or as '16 days'")
-        return every
+        return _length(every)
 
     @field_validator("by")
     @classmethod
@@ -140,6 +162,12 @@ class SensorChoice(Settings):
                 except DataError as error:
                     raise ValueError(str(error)) from None
         return bands
+
+
+def _length(every: str) -> str:
+    if every not in PERIODS and not re.fullmatch(r"[1-9]\d{0,3} days?", every):
+        raise ValueError(f"unknown '{every}'; valid: {choices(PERIODS)}, or as '16 days'")
+    return every
 
 
 def _sensor(name: str, info: ValidationInfo) -> Sensor:
