@@ -9,7 +9,9 @@ runs in a process of its own, in turn, several rounds; the median counts. Conten
 - `stackstac`: stackstac and xarray's median, as its documentation shows it;
 - `decode`: reading all blocks with rasterio in two threads and dropping them: the physical limit.
 
-    python benchmarks/cube.py [--size 4096] [--rounds 5] [--folder DIR] [--only ours,decode]
+Then the cube is scored against the simulated truth (`cube_scores.py`), seeds 1 to 3.
+
+    python benchmarks/cube.py [--size 4096] [--rounds 5] [--folder DIR] [--only ours,decode] [--no-scores]
 """
 
 import argparse
@@ -232,6 +234,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the catalog is kept between runs")
     parser.add_argument("--only", default=",".join(CONTENDERS))
+    parser.add_argument("--no-scores", action="store_true", help="leave the truth aside")
     parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--catalog", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -240,10 +243,15 @@ def main() -> None:
         child(asked.child, asked.catalog, asked.size, asked.out)
         return
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
-        compare(asked, Path(scratch))
+        figures = compare(asked, Path(scratch))
+        if not asked.no_scores:
+            from cube_scores import scores
+
+            figures |= scores(asked.folder or Path(scratch), [1, 2, 3])
+    print(json.dumps(figures))
 
 
-def compare(asked: argparse.Namespace, scratch: Path) -> None:
+def compare(asked: argparse.Namespace, scratch: Path) -> dict[str, object]:
     folder = asked.folder / f"c{asked.size}" if asked.folder else scratch / "catalog"
     catalog = make_catalog(folder, CatalogSpec(asked.size))
     names = asked.only.split(",")
@@ -255,12 +263,12 @@ def compare(asked: argparse.Namespace, scratch: Path) -> None:
             print(
                 f"round {number + 1}  {name:<11} {run['seconds']:7.1f} s  {run['peak_gb']:.2f} GB"
             )
-    report(asked, runs, scratch)
+    return report(asked, runs, scratch)
 
 
 def report(
     asked: argparse.Namespace, runs: dict[str, list[dict[str, float]]], scratch: Path
-) -> None:
+) -> dict[str, object]:
     middle = {name: statistics.median(r["seconds"] for r in each) for name, each in runs.items()}
     print(f"\n{'':11} seconds  (least to most)   peak GB")
     for name, each in runs.items():
@@ -279,7 +287,7 @@ def report(
         figures["peak_rss_gb"] = round(max(r["peak_gb"] for r in runs["ours"]), 2)
     if {"ours", "odc_stock"} <= runs.keys():
         figures["largest_difference"] = alike(scratch, asked.size)
-    print(json.dumps(figures))
+    return figures
 
 
 if __name__ == "__main__":
