@@ -11,7 +11,8 @@ runs in a process of its own, in turn, several rounds; the median counts. Conten
 
 Then the cube is scored against the simulated truth (`cube_scores.py`), seeds 1 to 3.
 
-    python benchmarks/cube.py [--size 4096] [--rounds 5] [--folder DIR] [--only ours,decode] [--no-scores]
+    python benchmarks/cube.py [--size 4096] [--rounds 5] [--folder DIR] [--only ours,decode]
+        [--no-scores]
 """
 
 import argparse

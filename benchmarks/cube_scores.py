@@ -311,7 +311,7 @@ def shift_scores(archive: Path) -> dict[str, float]:
     Alignment is relative, so the mean of what is left of aligned scenes is their common place; a
     scene that was not aligned lies off by its whole error.
     """
-    sensor = {"name": SENTINEL2, "bands": list(BANDS[SENTINEL2][:3]) + ["B08"]}
+    sensor = {"name": SENTINEL2, "bands": [*BANDS[SENTINEL2][:3], "B08"]}
     case = open_case(archive, [sensor | {"harmonise": ["align"]}], {"resolution": 10})
     plan = case.plans[SENTINEL2]
     errors, left, told, seen = [], [], [], []
