@@ -17,9 +17,11 @@ from odc.geo.geobox import GeoBox
 from earthloom.archive import Scene
 from earthloom.cube.execute import Threads
 from earthloom.cube.harmonise import (
+    Align,
     Displacement,
     OffsetFinding,
     SceneStatistics,
+    Shift,
     Topography,
     check_offsets,
     displacement,
@@ -168,31 +170,37 @@ class _Looks:
             return {}
         order = sorted(images, key=lambda scene: (np.isnan(images[scene]).sum(), scene))
         clearest = order[:CLEAREST]
-        steady = {scene: images[scene] for scene in clearest}
+        steady = [images[scene] for scene in clearest]
         found: dict[str, Displacement] = {}
         for _ in range(_ROUNDS):
-            reference, _seen = median_f32(np.stack([steady[scene] for scene in sorted(steady)]))
-            shifts = self._each(
-                lambda scene: (
-                    align.shift(images[scene.id], reference)  # noqa: B023
-                    if scene.id in images
-                    else None
-                )
-            )
-            found = {name: displacement(shift, plan.box) for name, shift in shifts.items() if shift}
-            notes = {name: SceneNotes(moved=moved) for name, moved in found.items()}
-            placed = replace(plan, notes=notes)
-            own = [name for name in clearest if name in found]
+            reference, _seen = median_f32(np.stack(steady))
+            found = self._laid_on(reference, images, align, plan.box)
+            own = {name for name in clearest if name in found}
             if len(own) < _LEAST_OF_REFERENCE:
                 break
-            steady = self._each(
-                lambda scene: (
-                    read_scene(self.reader, placed, scene, plan.box)  # noqa: B023
-                    if scene.id in own  # noqa: B023
-                    else None
-                )
-            )
+            steady = self._moved(plan, {name: found[name] for name in sorted(own)})
         return found
+
+    def _laid_on(
+        self, reference: Floats, images: Mapping[str, Floats], align: Align, box: GeoBox
+    ) -> dict[str, Displacement]:
+        """How each image lies beside a reference, where that can be told."""
+
+        def look(scene: Scene) -> Shift | None:
+            return align.shift(images[scene.id], reference) if scene.id in images else None
+
+        return {scene: displacement(shift, box) for scene, shift in self._each(look).items()}
+
+    def _moved(self, plan: LayerPlan, places: Mapping[str, Displacement]) -> list[Floats]:
+        """Scenes as they are once they are moved, in the order of their ids."""
+        notes = {name: SceneNotes(moved=moved) for name, moved in places.items()}
+        placed = replace(plan, notes=notes)
+
+        def look(scene: Scene) -> Floats | None:
+            return read_scene(self.reader, placed, scene, plan.box) if scene.id in places else None
+
+        images = self._each(look)
+        return [images[scene] for scene in sorted(images)]
 
     def _slopes(self) -> dict[str, dict[str, float]]:
         """c of each band of each scene, from the middle of the area."""
@@ -223,8 +231,8 @@ class _Looks:
         gsd = base_gsd(self.project, self.box) * factor
         return plan_look(self.project, self.choice, self.all_scenes, box, bands, gsd)
 
-    def _each(self, look: Callable[[Scene], Result]) -> dict[str, Result]:
-        """What a look at each scene gives, by scene; scenes that do not load are left out."""
+    def _each(self, look: Callable[[Scene], Result | None]) -> dict[str, Result]:
+        """What a look at each scene gives, by scene; those that do not load are left out."""
 
         def safely(scene: Scene) -> Result | None:
             with rasterio.Env(**GDAL_OPTIONS):
