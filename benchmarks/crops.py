@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from earthloom.chips.folds import deal_folds
 from earthloom.chips.series import SeriesSamples, read_table
 from earthloom.fit import Model
 from earthloom.fit.closed_form import fit_closed_form
-from earthloom.fit.folds import deal_folds
 from earthloom.project import ForestModel, RidgeModel
 from earthloom.sample import Subset, chips_of
 from earthloom.sample.batch import collate

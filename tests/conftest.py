@@ -4,11 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
 from earthloom.archive.simulated import SimulationSpec, simulate
 from earthloom.world import CLASSES
+
+# Tests do not assert on time, and a run of them is the same as the one before. To look for other
+# examples: pytest --hypothesis-profile=default.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("same")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Real data beside the checkout, where it is present."""

@@ -21,6 +21,7 @@ from earthloom.assess.folds_report import FoldsReportInputs, PlaceInputs, write_
 from earthloom.assess.forest_baseline import LabelledPlace, forest_confusions
 from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.sample import SampleDesign, draw_sample
+from earthloom.chips.divide import leaks_of
 from earthloom.errors import LabelError, ProjectError, choices
 from earthloom.maps import MAP
 from earthloom.pipeline import Pipeline
@@ -131,6 +132,7 @@ def _by_folds(pipeline: Pipeline, settings: FoldsAssessment) -> StageResult:
 
     def write(folder: Path) -> None:
         figures = {"classes": list(names)} | _fold_figures(pipeline, settings)
+        figures["leaks"] = _leaks(pipeline)
         write_accuracy(folder / ACCURACY, figures)
         places = [_place(pipeline, name, result) for name, result in maps.items()]
         write_folds_report(
@@ -145,6 +147,13 @@ def _by_folds(pipeline: Pipeline, settings: FoldsAssessment) -> StageResult:
         )
 
     return pipeline.stage("assess", inputs, write)
+
+
+def _leaks(pipeline: Pipeline) -> dict[str, list[str]]:
+    """What is not honest about each fold, in words."""
+    table, names = pipeline.chip_table
+    with bar("leaks") as tick:
+        return leaks_of(table, pipeline.folds, names, tick)
 
 
 def _maps(pipeline: Pipeline) -> dict[str, StageResult]:

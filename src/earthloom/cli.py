@@ -382,6 +382,7 @@ def _guarded(work: Callable[[], Result]) -> Result:
     except KeyboardInterrupt:
         # What was broken off complains when it is thrown away, and has nothing to say.
         warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda _: None
         raise Interrupted(
             "stopped; finished stages are kept, and the same command goes on from here"
         ) from None

@@ -14,13 +14,22 @@ from typing import Any
 from earthloom.archive import Scene, SceneSource, scenes_from_json, scenes_to_json
 from earthloom.archive.open import archive_folder, archive_signer, open_archive
 from earthloom.areas import areas_of, scenes_of
-from earthloom.chips.labels import Labels, RasterLabels, VectorLabels, read_labels
-from earthloom.chips.make import Labelled, make_chips
-from earthloom.chips.series import read_series
-from earthloom.chips.store import moments_from_json, moments_to_json, open_chips
+from earthloom.chips.divide import (
+    fold_of_split,
+    rule_of,
+    table_of_index,
+    table_of_series,
+    with_buffer,
+)
+from earthloom.chips.folds import Fold, deal_folds, leave_group_out
+from earthloom.chips.index import ChipIndex, open_index
+from earthloom.chips.labels import Labels, Period, RasterLabels, VectorLabels, read_labels
+from earthloom.chips.make import INDEX, Cutting, Labelled, make_chips
+from earthloom.chips.series import SeriesSamples, read_series
+from earthloom.chips.splits import ChipTable
+from earthloom.chips.store import Storage, moments_from_json, moments_to_json, open_chips
 from earthloom.cube import Cube, LayerPlan, build_cube, open_cube, plan_layers
 from earthloom.cube.build import failed_scenes
-from earthloom.cube.execute import Workers, workers_at
 from earthloom.cube.inspect import (
     Inspection,
     inspect_scenes,
@@ -35,7 +44,6 @@ from earthloom.cube.regularise import regular_cube
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
-from earthloom.fit.folds import Fold, deal_folds, leave_group_out
 from earthloom.grid import Area, crs_wkt
 from earthloom.maps.make import MapInputs, make_map
 from earthloom.progress import Tick, bar, say, warn
@@ -43,7 +51,9 @@ from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
 from earthloom.tasks import PixelClasses
+from earthloom.workers import Workers, workers_at
 
+_EPOCH = date(1970, 1, 1)
 WHOLE = "all"
 """Name of the model that is fitted on every sample."""
 
@@ -206,6 +216,8 @@ class Pipeline:
             path = self.label_path(name)
             if path.exists() or "{place}" not in settings.path:
                 labels[name] = read_labels(path, settings, classes, area.box)
+                if labels[name].report.read:
+                    say(f"labels     {name}: {labels[name].report.sentence()}")
         if not labels:
             raise LabelError(
                 f"no file fits labels.path, {self.project.labels.path}, for any of the places "
@@ -226,30 +238,63 @@ class Pipeline:
         result = self._chips()
         return open_chips(result.folder), result.digest
 
+    @cached_property
+    def index(self) -> ChipIndex:
+        """The index of the chips."""
+        return open_index(self._chips().folder / INDEX)
+
+    @cached_property
+    def chip_table(self) -> tuple[ChipTable, tuple[str, ...]]:
+        """What divisions go by, of all samples in their order, and names of its classes."""
+        samples, names = self.samples[0], {c.code: c.name for c in self.project.classes}
+        if isinstance(samples, SeriesSamples):
+            table, codes = table_of_series(samples)
+        else:
+            table, codes = table_of_index(self.index)
+        return table, tuple(names[code] for code in codes)
+
     def _chips(self) -> StageResult:
         settings = self.project.chips
         assess = self.project.assess
         by_place = isinstance(assess, FoldsAssessment) and assess.by == "place"
-        labelled = [
-            Labelled(self.areas[name], self.cubes[name][0], labels, self.moments(name)[0])
-            for name, labels in self.labels.items()
-        ]
+        labelled = [self._labelled(name, labels) for name, labels in self.labels.items()]
         inputs = {
-            "cubes": {name: self.cubes[name][1].digest for name in self.labels},
+            "cubes": {each.area.name: each.source for each in labelled},
             "labels": {name: file_digest(self.label_path(name)) for name in self.labels},
             "settings": self.project.labels.as_inputs(),
+            "periods": {each.area.name: each.period for each in labelled},
             "classes": [each.as_inputs() for each in self.project.classes],
             "chips": settings.as_inputs(),
             "by_place": by_place,
+            "seed": self.project.seed if settings.split else None,
         }
-        stride = settings.stride or settings.size
+        cutting = Cutting(
+            size=settings.size,
+            stride=settings.stride or settings.size,
+            by_place=by_place,
+            storage=Storage(compressed=settings.compressed),
+            split=rule_of(settings.split) if settings.split else None,
+            seed=self.project.seed,
+        )
 
         def write(folder: Path) -> None:
             with bar("chips") as tick:
-                count = make_chips(labelled, settings.size, stride, by_place, folder, tick)
+                count = make_chips(labelled, cutting, folder, tick)
             say(f"chips      {count} chips of {settings.size} px with labels")
 
         return self.stage("chips", inputs, write)
+
+    def _labelled(self, name: str, labels: Labels) -> Labelled:
+        cube, result = self.cubes[name]
+        first, last = ((day - _EPOCH).days for day in self._dates(name))
+        return Labelled(
+            area=self.areas[name],
+            cube=cube,
+            labels=labels,
+            moments=self.moments(name)[0],
+            source=result.digest,
+            period=Period(first, last),
+        )
 
     def label_path(self, area: str) -> Path:
         return self.project.path(self.project.labels.path.replace("{place}", area))
@@ -272,13 +317,15 @@ class Pipeline:
         assess = self.project.assess
         if not isinstance(assess, FoldsAssessment):
             return {}
-        groups = self.samples[0].groups
-        by_place = assess.by == "place"
-        folds = (
-            leave_group_out(groups)
-            if by_place
-            else deal_folds(groups, assess.folds, self.project.seed)
-        )
+        if assess.by == "split":
+            folds: tuple[Fold, ...] = (fold_of_split(self.index),)
+        elif assess.by == "place":
+            folds = leave_group_out(self.samples[0].groups)
+        else:
+            folds = deal_folds(self.samples[0].groups, assess.folds, self.project.seed)
+        if assess.buffer_m:
+            table = self.chip_table[0]
+            folds = tuple(with_buffer(fold, table, assess.buffer_m) for fold in folds)
         return {fold.name: fold for fold in folds}
 
     def model(self, name: str = WHOLE) -> tuple[Model, StageResult]:

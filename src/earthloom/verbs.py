@@ -14,7 +14,6 @@ from typing import Any
 
 import earthloom
 from earthloom.assessment import REPORT, assess_project
-from earthloom.cube.execute import workers_at
 from earthloom.cube.export import export_cogs, export_netcdf
 from earthloom.errors import ProjectError, choices
 from earthloom.maps import ITEM, MAP, PROBABILITY
@@ -22,6 +21,7 @@ from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
 from earthloom.stages import canonical_json, disk_errors, write_atomic
+from earthloom.workers import workers_at
 
 Summary = dict[str, Any]
 
@@ -188,6 +188,7 @@ def _assessed(pipeline: Pipeline, folder: Path, figures: dict[str, Any]) -> Summ
 def _fold_figures(figures: dict[str, Any], assess: FoldsAssessment) -> Summary:
     model = figures["model"]
     summary: Summary = {"accuracy": model["accuracy"], "macro_f1": model["macro_f1"]}
+    summary["tests_with_warnings"] = sum(bool(found) for found in figures["leaks"].values())
     names = {"change-vectors": "baseline", "forest": "forest"}
     for way in assess.baselines:
         summary[f"{names[way]}_accuracy"] = figures[way]["accuracy"]

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from odc.geo.geobox import GeoBox
 
-from earthloom.chips.make import INDEX, Labelled, make_chips
+from earthloom.chips.index import open_index
+from earthloom.chips.make import INDEX, Cutting, Labelled, make_chips
+from earthloom.chips.splits import BlockSplit, Shares
 from earthloom.chips.store import ChipWriter, open_chips
 from earthloom.errors import ContractError, DataError, LabelError
 from earthloom.grid import Area, place_of, window_box
@@ -52,6 +54,9 @@ class Burned:
 
     pixels: tuple[tuple[int, int, int], ...]
 
+    def during(self, period):
+        return self
+
     def onto(self, box):
         codes = np.zeros(box.shape, np.uint8)
         left, top = ~BOX.affine * (box.affine * (0, 0))
@@ -66,9 +71,10 @@ def _labelled(*pixels, name="lake"):
     return Labelled(Area(name, BOX, None), NoisyCube(), Burned(pixels))
 
 
-def _make(folder, *sources, size=8, stride=None, by_place=False):
+def _make(folder, *sources, size=8, stride=None, by_place=False, **more):
     folder.mkdir(exist_ok=True)
-    count = make_chips(sources, size, stride or size, by_place, folder, _silent)
+    cutting = Cutting(size, stride or size, by_place, **more)
+    count = make_chips(sources, cutting, folder, _silent)
     store = open_chips(folder)
     assert len(store) == count
     return store
@@ -119,9 +125,9 @@ def test_groups_are_blocks_or_places(tmp_path):
 
 def test_index_describes_every_chip(tmp_path):
     store = _make(tmp_path, _labelled((0, 0, 1), (3, 4, 2), (4, 4, 2), (9, 17, 2)))
-    table = gpd.read_parquet(tmp_path / INDEX)
+    table = gpd.read_parquet(tmp_path / INDEX).sort_values("number", ignore_index=True)
     assert list(table.id) == list(store.ids)
-    assert table.crs.to_epsg() == 4326
+    assert table.crs.to_authority() == ("OGC", "CRS84")
     assert list(table.label_codes[0]) == [1, 2]
     assert list(table.label_counts[0]) == [1, 2]
     assert str(table.first_day[0])[:10] == "2023-05-23"
@@ -132,10 +138,29 @@ def test_index_describes_every_chip(tmp_path):
 def test_same_chips_same_bytes(tmp_path):
     for name in "ab":
         _make(tmp_path / name, _labelled((0, 0, 1), (9, 17, 2)))
-    files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
+    files, others = (
+        sorted(
+            path.relative_to(tmp_path / name)
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        )
+        for name in "ab"
+    )
+    assert files == others
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_splits_stand_in_the_index(tmp_path):
+    every = [(row, col, 1 + (row > 8)) for row in range(0, 20, 4) for col in range(0, 28, 4)]
+    split = BlockSplit(80.0, 10.0, Shares(0.0, 0.4))
+    _make(tmp_path, _labelled(*every), size=4, split=split, seed=3)
+    index = open_index(tmp_path / INDEX)
+    splits = index.column("split")
+    assert set(splits) == {"train", "test", "none"}
+    assert index.ids(index.query(splits=["test"])) == [
+        name for name, part in zip(index.column("id"), splits) if part == "test"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from html import unescape
 
 import numpy as np
 import pystac
@@ -15,9 +16,11 @@ from pystac.validation import JsonSchemaSTACValidator
 from rasterio.features import geometry_mask
 from rio_cogeo.cogeo import cog_validate
 
+from earthloom.chips.index import open_index
 from earthloom.cube import open_cube
 from earthloom.grid import project_outline, read_outline
 from earthloom.maps.cog import StripWriter
+from earthloom.project import Labels
 from earthloom.sample import Shape2d
 from earthloom.world import CLASSES
 
@@ -77,7 +80,7 @@ def test_one_command_names_a_mistake(tmp_path, python_m, new_project):
     assert done.code == 2
     assert done.stderr == (
         f"earthloom: error: project.yaml, line {line}: labels.colum: there is no such key; "
-        "valid keys here: path, column, on_grid\n"
+        f"valid keys here: {', '.join(Labels.model_fields)}\n"
     )
 
 
@@ -269,3 +272,40 @@ def test_help_imports_nothing_heavy():
     assert not loaded & heavy
     # Sensor tables, which a project file names, come with numpy; help does not.
     assert not helped & {*heavy, "numpy", "pydantic"}
+
+
+def test_a_test_that_was_set_aside(tmp_path, cli, new_project):
+    """`chips.split` is in the index, the model has not seen the test, and leaks are reported."""
+    split = {"by": "blocks", "block_m": 300, "buffer_m": 20, "val": 0.0, "test": 0.4}
+    new_project(
+        tmp_path,
+        chips={"size": 20, "split": split},
+        assess={"method": "folds", "by": "split", "baselines": ["forest"]},
+    )
+    done = cli(tmp_path, "run", "-q", "--json")
+    assert done.code == 0, done.stderr
+    index = open_index(tmp_path / "out" / "chips" / "index.parquet")
+    parts = dict(zip(*np.unique(index.column("split"), return_counts=True), strict=True))
+    assert parts["train"] > 0
+    assert parts["test"] > 0
+    card = json.loads((tmp_path / "out" / "fit" / "test" / "card.json").read_text("utf-8"))
+    whole = json.loads((tmp_path / "out" / "fit" / "all" / "card.json").read_text("utf-8"))
+    train = index.histograms().dense(index.query(splits=["train"])).sum()
+    assert sum(card["record"]["labels"].values()) == train
+    assert sum(whole["record"]["labels"].values()) == index.histograms().dense().sum()
+    figures = json.loads((tmp_path / "out" / "assess" / "accuracy.json").read_text("utf-8"))
+    tested = index.histograms().dense(index.query(splits=["test"])).sum()
+    assert np.sum(figures["model"]["confusion"]) == tested
+    assert list(figures["leaks"]) == ["test"]
+    report = unescape((tmp_path / "out" / "assess" / "report.html").read_text("utf-8"))
+    assert "Is the test honest?" in report
+    assert json.loads(done.stdout)["tests_with_warnings"] == bool(figures["leaks"]["test"])
+    for sentence in figures["leaks"]["test"]:
+        assert sentence in report
+
+
+def test_a_split_needs_its_assessment(tmp_path, cli, new_project):
+    new_project(tmp_path, assess={"method": "folds", "by": "split"})
+    done = cli(tmp_path, "run")
+    assert done.code == 2
+    assert "'assess.by: split' needs 'chips.split'" in done.stderr

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earthloom.cube.build import CubeWork, build_cube
-from earthloom.cube.execute import Cluster, Threads
 from earthloom.cube.export import export_cogs, export_netcdf
 from earthloom.cube.lazy import lazy_cube
 from earthloom.cube.store import chunk_of, open_cube
 from earthloom.errors import StageError
 from earthloom.sample import Shape2d, Window
+from earthloom.workers import Cluster, Threads
 
 KEY = "sentinel-2-l2a_20m"
 
@@ -169,6 +169,6 @@ def test_a_worker_that_dies_loses_nothing(
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr("earthloom.cube.execute.PATIENCE", 1)
+    monkeypatch.setattr("earthloom.workers.PATIENCE", 1)
     with pytest.raises(StageError, match=r"tcp://127\.0\.0\.1:9"):
         list(Cluster("tcp://127.0.0.1:9").run(len, ["a"]))

@@ -71,7 +71,8 @@ class FoldsReportInputs:
     project: Project
     assess: FoldsAssessment
     figures: Mapping[str, Any]
-    """`classes`, and for `model` and each baseline what `FoldScores.summary` gives."""
+    """`classes`, `leaks` of each fold in sentences, and for `model` and each baseline what
+    `FoldScores.summary` gives."""
     places: Sequence[PlaceInputs]
     """Empty where there are no maps, as with a table of pixel series."""
     failed: Mapping[str, str]
@@ -119,6 +120,8 @@ def write_folds_report(path: Path, inputs: FoldsReportInputs) -> None:
         "ahead": [_ahead_words(figures, way, score) for way in baselines],
         "confusions": [_confusion(figures, way) for way in ways],
         "places": places,
+        "split": assess.by == "split",
+        "leaks": {name: found for name, found in figures["leaks"].items() if found},
         "classes_legend": inputs.project.classes,
         "marks": _marks(assess.focus),
         "made": how_made(inputs.project, {}),
@@ -126,10 +129,11 @@ def write_folds_report(path: Path, inputs: FoldsReportInputs) -> None:
     scenes = [scene for place in inputs.places for scene in place.scenes]
     context |= scene_context(scenes, inputs.failed)
     count = len(figures["model"]["folds"])
+    how = f"{count} {groups}, each left out in turn" if assess.by != "split" else "a part set aside"
     titles = Titles(
         "Model report",
         f"Test of {inputs.project.name}",
-        f"{inputs.project.model.name}, tested on {count} {groups}, each left out in turn",
+        f"{inputs.project.model.name}, tested on {how}",
     )
     write_atomic(path, render("folds.html.j2", titles, inputs.project, context))
 
@@ -192,7 +196,8 @@ def _ahead_words(figures: Mapping[str, Any], way: str, score: str) -> str:
 
 
 def _group_words(assess: FoldsAssessment) -> str:
-    return "places" if assess.by == "place" else "groups of blocks"
+    names = {"place": "places", "blocks": "groups of blocks", "split": "tests"}
+    return names[assess.by]
 
 
 # -- places --------------------------------------------------------------------------------------

@@ -1,195 +1,226 @@
-"""Labels onto a grid: points, lines, polygons or a raster become class codes of pixels."""
+"""Labels onto a grid: points, lines, polygons, tables or rasters become class codes of pixels.
 
-from dataclasses import dataclass
+read_labels ──> Vocabulary    what values mean: label_vocabulary, over schemes
+            ├─> VectorLabels  label_vector, of features (Judge, Attributes: label_attributes)
+            │                 and of points (label_batches, label_collect, label_points)
+            └─> RasterLabels  label_raster
+.onto(box)  ──> class codes (H, W); .burn(box) has weights and `IGNORE` as well (label_burn)
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
+import pyarrow.parquet
 import pyogrio
-import rasterio
-import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from earthloom.errors import LabelError, choices
-from earthloom.grid import crs_wkt
+from earthloom.chips.label_attributes import attribute_columns, check_columns
+from earthloom.chips.label_batches import (
+    GDAL_ERRORS,
+    CoordinateColumns,
+    csv_batches,
+    csv_columns,
+    geoparquet_batches,
+    layer_batches,
+    parquet_batches,
+    parquet_columns,
+)
+from earthloom.chips.label_burn import Burned
+from earthloom.chips.label_collect import ALL, collect_points, parse_crs_of
+from earthloom.chips.label_dates import Period
+from earthloom.chips.label_points import PointLabels
+from earthloom.chips.label_raster import RasterLabels, read_raster
+from earthloom.chips.label_report import LabelReport
+from earthloom.chips.label_vector import VectorLabels, features_of
+from earthloom.chips.label_vocabulary import IGNORE, Vocabulary
+from earthloom.errors import LabelError
 from earthloom.project import Labels as LabelSettings
 from earthloom.project import LandClass
-from earthloom.sample import UNLABELLED
+
+__all__ = [
+    "IGNORE",
+    "Burned",
+    "LabelReport",
+    "Labels",
+    "Period",
+    "RasterLabels",
+    "VectorLabels",
+    "Vocabulary",
+    "onto_steps",
+    "read_label_table",
+    "read_labels",
+]
+
+_RASTERS = (".tif", ".tiff", ".vrt", ".img")
+_TEXTS = (".csv", ".tsv", ".txt")
+_PARQUETS = (".parquet", ".geoparquet", ".pq")
 
 
 class Labels(Protocol):
     """Where classes are known."""
 
-    def onto(self, box: GeoBox) -> NDArray[np.uint8]:
-        """Class codes (H, W) on a grid, `UNLABELLED` where there is no label."""
+    @property
+    def report(self) -> LabelReport:
+        """What became of the features that were read."""
         ...
 
-
-@dataclass(frozen=True)
-class VectorLabels:
-    """Features with a class each, in one CRS."""
-
-    table: gpd.GeoDataFrame
-    """Columns `geometry` and `code`."""
-
-    def to(self, box: GeoBox) -> "VectorLabels":
-        """The same labels in the CRS of a grid."""
-        return VectorLabels(self.table.to_crs(crs_wkt(box)))
+    def during(self, period: Period | None) -> "Labels":
+        """Those that are true on a day of a period; None is all times."""
+        ...
 
     def onto(self, box: GeoBox) -> NDArray[np.uint8]:
-        """A point labels its pixel, a polygon the pixels whose centre it holds.
+        """Class codes (H, W) on a grid, `UNLABELLED` where there is no label that may be used."""
+        ...
 
-        A pixel that two features call differently is not labelled.
-        """
-        near = self.table.iloc[self.table.sindex.query(shapely.box(*box.boundingbox.bbox))]
-        shape = (box.shape.y, box.shape.x)
-        if near.empty:
-            return np.zeros(shape, np.uint8)
-        pairs = list(zip(near.geometry, near.code))
-        burned = [
-            rasterize(order, out_shape=shape, transform=box.affine, fill=UNLABELLED, dtype="uint8")
-            for order in (pairs, pairs[::-1])
-        ]
-        agreed: NDArray[np.uint8] = np.where(burned[0] == burned[1], burned[0], UNLABELLED)
-        return agreed.astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class RasterLabels:
-    """A raster of class codes."""
-
-    path: Path
-    codes: frozenset[int]
-    grid: GeoBox | None = None
-    """The grid of its pixels where the file itself has no georeference."""
-
-    def onto(self, box: GeoBox) -> NDArray[np.uint8]:
-        """The nearest pixel's code. LabelError names a value that is no class of the project."""
-        try:
-            with (
-                rasterio.open(self.path) as source,
-                WarpedVRT(
-                    source,
-                    src_crs=crs_wkt(self.grid) if self.grid else source.crs,
-                    src_transform=self.grid.affine if self.grid else source.transform,
-                    crs=crs_wkt(box),
-                    transform=box.affine,
-                    width=box.shape.x,
-                    height=box.shape.y,
-                    resampling=Resampling.nearest,
-                    nodata=UNLABELLED,
-                ) as warped,
-            ):
-                codes = warped.read(1)
-        except RasterioError as error:
-            raise LabelError(f"the labels {self.path} cannot be read: {error}") from error
-        unknown = sorted(set(np.unique(codes).tolist()) - self.codes - {UNLABELLED})
-        if unknown:
-            raise LabelError(
-                f"the labels {self.path} hold the value {unknown[0]}, which is no class of the "
-                f"project; classes are: {choices(sorted(self.codes))}, and 0 for none"
-            )
-        return np.asarray(codes, np.uint8)
+    def burn(self, box: GeoBox) -> Burned:
+        """The same with weights, and with `IGNORE` told from `UNLABELLED`."""
+        ...
 
 
 def read_labels(
     path: Path, settings: LabelSettings, classes: tuple[LandClass, ...], base: GeoBox
-) -> Labels:
-    """Opens a label file of either kind for an area's base grid; LabelError says what is wrong."""
+) -> RasterLabels | VectorLabels:
+    """Opens a label file of any kind for an area's base grid; LabelError says what is wrong."""
     if not path.exists():
         raise LabelError(f"the label file {path} does not exist")
-    if path.suffix.lower() in (".tif", ".tiff", ".vrt", ".img"):
-        return _raster(path, settings.on_grid, classes, base)
-    return VectorLabels(read_label_table(path, settings.column, classes))
+    vocabulary = Vocabulary.of(settings, classes)
+    suffix = path.suffix.lower()
+    if suffix in _RASTERS:
+        return read_raster(path, settings, vocabulary, base)
+    if suffix in _TEXTS:
+        found = _text(path, settings, vocabulary, base)
+    elif suffix in _PARQUETS:
+        found = _parquet(path, settings, vocabulary, base)
+    else:
+        found = _layers(path, settings, vocabulary, base)
+    if not found.report.read:
+        raise LabelError(f"the labels {path} hold no features")
+    return found
 
 
-def _raster(
-    path: Path, on_grid: bool, classes: tuple[LandClass, ...], base: GeoBox
-) -> RasterLabels:
-    codes = frozenset(each.code for each in classes)
-    try:
-        with rasterio.open(path) as source:
-            georeferenced, shape = source.crs is not None, source.shape
-    except RasterioError as error:
-        raise LabelError(f"the labels {path} cannot be read: {error}") from error
-    if georeferenced and not on_grid:
-        return RasterLabels(path, codes)
-    if not on_grid:
-        raise LabelError(
-            f"the labels {path} have no CRS; save them with one, or, if their pixels are those "
-            "of the base grid, set 'on_grid: true' under 'labels'"
-        )
-    if shape != tuple(base.shape):
-        raise LabelError(
-            f"the labels {path} have {shape[0]} x {shape[1]} pixels, but the base grid has "
-            f"{base.shape.y} x {base.shape.x}; with 'on_grid: true' they must be the same"
-        )
-    return RasterLabels(path, codes, base)
+def onto_steps(labels: Labels, box: GeoBox, periods: Sequence[Period]) -> NDArray[np.uint8]:
+    """Class codes (T, H, W): for each time step the labels that are true on one of its days."""
+    return np.stack([labels.during(period).onto(box) for period in periods])
 
 
 def read_label_table(path: Path, column: str, classes: tuple[LandClass, ...]) -> gpd.GeoDataFrame:
     """All layers of a vector file as one table of `geometry` and `code`."""
+    settings = LabelSettings(column=column)
+    found = _layers(path, settings, Vocabulary.of(settings, classes), None)
+    if not found.report.read:
+        raise LabelError(f"the labels {path} hold no features")
+    return found.table
+
+
+def _text(
+    path: Path, settings: LabelSettings, vocabulary: Vocabulary, base: GeoBox
+) -> VectorLabels:
+    columns = csv_columns(path)
+    check_columns(columns, path, settings)
+    where = CoordinateColumns.of(columns, path, settings)
+    texts = [c for c in (settings.column, settings.date_column, settings.end_column) if c]
+    crs = parse_crs_of(where.crs, path)
+    batches = csv_batches(path, where, attribute_columns(settings), texts)
+    points, report = collect_points(batches, crs, path, settings, vocabulary, base)
+    return _only_points(points, report, settings, vocabulary)
+
+
+def _parquet(
+    path: Path, settings: LabelSettings, vocabulary: Vocabulary, base: GeoBox
+) -> VectorLabels:
+    columns, has_geometry = parquet_columns(path)
+    check_columns(columns, path, settings)
+    wanted = attribute_columns(settings)
+    if not has_geometry:
+        where = CoordinateColumns.of(columns, path, settings)
+        crs, batches = parse_crs_of(where.crs, path), parquet_batches(path, where, wanted)
+        points, report = collect_points(batches, crs, path, settings, vocabulary, base)
+        return _only_points(points, report, settings, vocabulary)
+    geometry, crs_given, plain = _geoparquet(path)
+    if plain and crs_given is not None:
+        batches = geoparquet_batches(path, geometry, wanted)
+        points, report = collect_points(batches, crs_given, path, settings, vocabulary, base)
+        return _only_points(points, report, settings, vocabulary)
     try:
-        layers = [
-            gpd.read_file(path, layer=name)
+        layer = gpd.read_parquet(path)
+    except (OSError, ValueError, KeyError, *GDAL_ERRORS) as error:
+        words = " ".join(str(error).split())
+        raise LabelError(f"the labels {path} cannot be read: {words}") from error
+    return features_of(_with_crs(layer, path, settings), path, settings, vocabulary, base)
+
+
+def _geoparquet(path: Path) -> tuple[str, CRS | None, bool]:
+    """Geometry column and CRS of a GeoParquet, and whether it holds points in WKB alone."""
+    try:
+        meta = json.loads(pyarrow.parquet.read_metadata(path).metadata[b"geo"])
+        name = meta["primary_column"]
+        column = meta["columns"][name]
+        # The specification's default is longitude and latitude; null is no CRS.
+        crs = column.get("crs", "OGC:CRS84")
+        kinds = set(column.get("geometry_types", []))
+        plain = bool(kinds) and kinds <= {"Point", "Point Z"} and column["encoding"] == "WKB"
+        parsed = CRS.from_user_input(crs) if crs is not None else None
+    except (AttributeError, KeyError, TypeError, ValueError, CRSError) as error:
+        words = " ".join(repr(error).split())
+        raise LabelError(f"the labels {path} are no valid GeoParquet: {words}") from error
+    return name, parsed, plain
+
+
+def _only_points(
+    points: PointLabels, report: LabelReport, settings: LabelSettings, vocabulary: Vocabulary
+) -> VectorLabels:
+    return VectorLabels.of_points(points, report, settings.buffer_m, vocabulary.fallback)
+
+
+def _layers(
+    path: Path, settings: LabelSettings, vocabulary: Vocabulary, base: GeoBox | None
+) -> VectorLabels:
+    """All layers of a vector file that have a geometry, as one."""
+    try:
+        infos = [
+            pyogrio.read_info(path, layer=name, force_feature_count=True)
             for name, geometry in pyogrio.list_layers(path)
             if geometry is not None
         ]
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise LabelError(f"the labels {path} cannot be read as vector data: {error}") from error
-    if not any(len(layer) for layer in layers):
+        parts = [
+            _layer(path, info, settings, vocabulary, base) for info in infos if info["features"]
+        ]
+    except (ValueError, *GDAL_ERRORS) as error:
+        words = " ".join(str(error).split())
+        raise LabelError(f"the labels {path} cannot be read as vector data: {words}") from error
+    if not parts:
         raise LabelError(f"the labels {path} hold no features")
-    coded = [_coded(layer, path, column, classes) for layer in layers if len(layer)]
-    crs = coded[0].crs
-    return gpd.GeoDataFrame(pd.concat([table.to_crs(crs) for table in coded], ignore_index=True))
+    return VectorLabels.joined(parts)
 
 
-def _coded(
-    layer: gpd.GeoDataFrame, path: Path, column: str, classes: tuple[LandClass, ...]
-) -> gpd.GeoDataFrame:
-    if layer.crs is None:
-        raise LabelError(f"the labels {path} have no CRS; save them with one, such as EPSG:4326")
-    if column not in layer.columns:
-        raise LabelError(
-            f"the labels {path} have no column '{column}'; "
-            f"they have: {choices(c for c in layer.columns if c != 'geometry')}"
-        )
-    codes = _codes(layer[column], path, classes)
-    bounds = layer.geometry.bounds.to_numpy()
-    empty = layer.geometry.isna() | layer.geometry.is_empty | ~np.isfinite(bounds).all(axis=1)
-    if empty.any():
-        raise LabelError(
-            f"feature {int(np.argmax(empty)) + 1} of the labels {path} has no geometry, or NaN "
-            f"in it; {int(empty.sum())} of {len(layer)} features are so"
-        )
-    geometry = layer.geometry.make_valid()
-    return gpd.GeoDataFrame({"code": codes}, geometry=geometry, crs=layer.crs)
+def _layer(
+    path: Path,
+    info: dict[str, object],
+    settings: LabelSettings,
+    vocabulary: Vocabulary,
+    base: GeoBox | None,
+) -> VectorLabels:
+    name, count = str(info["layer_name"]), info["features"]
+    plain = info["geometry_type"] in ("Point", "Point Z", "2.5D Point")
+    if base is not None and plain and isinstance(count, int) and count > ALL and info["crs"]:
+        check_columns([str(each) for each in info["fields"]], path, settings)  # type: ignore[attr-defined]
+        crs = CRS.from_user_input(info["crs"])
+        batches = layer_batches(path, name, attribute_columns(settings))
+        points, report = collect_points(batches, crs, path, settings, vocabulary, base)
+        return _only_points(points, report, settings, vocabulary)
+    layer = gpd.read_file(path, layer=name)
+    return features_of(_with_crs(layer, path, settings), path, settings, vocabulary, base)
 
 
-def _codes(given: pd.Series, path: Path, classes: tuple[LandClass, ...]) -> list[int]:
-    """Codes of classes that are given by name or by code."""
-    known: dict[str, int] = {each.name: each.code for each in classes}
-    known |= {str(each.code): each.code for each in classes}
-    listed = choices(f"{each.code} {each.name}" for each in classes)
-    codes = []
-    for number, value in enumerate(given, start=1):
-        if pd.isna(value):
-            raise LabelError(
-                f"feature {number} of the labels {path} has no class (NaN) in column "
-                f"'{given.name}'; classes are: {listed}"
-            )
-        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        if text not in known:
-            raise LabelError(
-                f"unknown class '{value}' in feature {number} of the labels {path}; "
-                f"classes are: {listed}"
-            )
-        codes.append(known[text])
-    return codes
+def _with_crs(layer: gpd.GeoDataFrame, path: Path, settings: LabelSettings) -> gpd.GeoDataFrame:
+    """The layer with the CRS of the settings, where it has none itself."""
+    if layer.crs is not None or settings.crs is None:
+        return layer
+    return layer.set_crs(parse_crs_of(settings.crs, path))

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geom import box as odc_box
 
-from earthloom.chips.labels import Labels, VectorLabels
-from earthloom.chips.store import ChipWriter
+from earthloom.chips.index import open_index
+from earthloom.chips.index_schema import ChipRow, corners_of_place
+from earthloom.chips.index_write import IndexWriter, replace_column
+from earthloom.chips.labels import Labels, Period, VectorLabels
+from earthloom.chips.splits import Rule, assign
+from earthloom.chips.store import ChipWriter, Storage
 from earthloom.cube import Cube
 from earthloom.errors import ContractError, LabelError, choices
 from earthloom.grid import Area, cover, place_of, window_box
@@ -30,6 +32,27 @@ class Labelled:
     cube: Cube
     labels: Labels
     moments: Moments | None = None
+    source: str = ""
+    """Digest of the cube, for the index."""
+    period: Period | None = None
+    """Days that the cube shows: labels of other times are left out. None takes labels of all."""
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How areas become chips."""
+
+    size: int
+    """Pixels of the base grid, both ways."""
+    stride: int
+    """Pixels from one chip to the next."""
+    by_place: bool
+    """Whether an area is one group, or has groups of `BLOCK` x `BLOCK` chips."""
+    storage: Storage = Storage()
+    split: Rule | None = None
+    """How the chips are divided into training, validation and test."""
+    seed: int = 0
+    """Of the division."""
 
 
 @dataclass(frozen=True)
@@ -45,41 +68,36 @@ class _Cut:
         return f"{self.source.area.name}_{self.window.row}_{self.window.col}"
 
 
-def make_chips(
-    sources: Sequence[Labelled],
-    size: int,
-    stride: int,
-    by_place: bool,
-    folder: Path,
-    tick: Tick,
-) -> int:
+def make_chips(sources: Sequence[Labelled], cutting: Cutting, folder: Path, tick: Tick) -> int:
     """Writes a chip store and its index; returns the number of chips.
 
-    Every window that holds a label becomes a chip. Its group is its area's name (`by_place`), or a
-    block of `BLOCK` x `BLOCK` chips of the area. LabelError if no area has any label.
+    Every window that holds a label becomes a chip. LabelError if no area has any label.
     """
-    _check_size(size, stride, sources)
-    cuts = [cut for source in sources for cut in _cuts(source, Shape2d(size, size), stride)]
+    _check_size(cutting, sources)
+    cuts = [cut for source in sources for cut in _cuts(source, cutting)]
     if not cuts:
         raise LabelError(_nothing_labelled(sources))
     moments = {source.area.name: source.moments for source in sources if source.moments}
-    writer = ChipWriter(folder, sources[0].cube.specs, Shape2d(size, size), len(cuts), moments)
-    rows = []
-    for number, cut in enumerate(cuts, start=1):
-        chip = _chip(cut, by_place, stride)
-        writer.add(chip, cut.source.area.name)
-        rows.append(_index_row(cut, chip))
-        tick(number, len(cuts), cut.id)
-    writer.finish()
-    table = gpd.GeoDataFrame(rows, geometry="geometry", crs=4326)
-    table.to_parquet(folder / INDEX, index=False)
+    shape = Shape2d(cutting.size, cutting.size)
+    specs, storage = sources[0].cube.specs, cutting.storage
+    writer = ChipWriter(folder, specs, shape, len(cuts), moments, storage=storage)
+    with IndexWriter(folder / INDEX) as index:
+        for number, cut in enumerate(cuts, start=1):
+            chip = _chip(cut, cutting)
+            writer.add(chip, cut.source.area.name)
+            index.add([_index_row(cut, chip)])
+            tick(number, len(cuts), cut.id)
+        writer.finish()
+    if cutting.split is not None:
+        splits = assign(open_index(folder / INDEX).chips(), cutting.split, cutting.seed)
+        replace_column(folder / INDEX, "split", splits)
     return len(cuts)
 
 
-def _check_size(size: int, stride: int, sources: Sequence[Labelled]) -> None:
+def _check_size(cutting: Cutting, sources: Sequence[Labelled]) -> None:
     factors = {spec.factor for source in sources for spec in source.cube.specs.values()}
     multiple = int(np.lcm.reduce(sorted(factors)))
-    for name, value in (("size", size), ("stride", stride)):
+    for name, value in (("size", cutting.size), ("stride", cutting.stride)):
         if value % multiple:
             below = value // multiple * multiple
             valid = [v for v in (below, below + multiple) if v > 0]
@@ -89,12 +107,13 @@ def _check_size(size: int, stride: int, sources: Sequence[Labelled]) -> None:
             )
 
 
-def _cuts(source: Labelled, shape: Shape2d, stride: int) -> list[_Cut]:
+def _cuts(source: Labelled, cutting: Cutting) -> list[_Cut]:
     """The windows of an area that hold labels."""
     box = source.area.box
-    labels = source.labels.to(box) if isinstance(source.labels, VectorLabels) else source.labels
+    labels = source.labels.during(source.period)
+    labels = labels.to(box) if isinstance(labels, VectorLabels) else labels
     cuts = []
-    for window in cover(Shape2d(box.shape.y, box.shape.x), shape.rows, stride):
+    for window in cover(Shape2d(box.shape.y, box.shape.x), cutting.size, cutting.stride):
         label = labels.onto(window_box(box, window))
         label[max(box.shape.y - window.row, 0) :] = UNLABELLED
         label[:, max(box.shape.x - window.col, 0) :] = UNLABELLED
@@ -103,42 +122,40 @@ def _cuts(source: Labelled, shape: Shape2d, stride: int) -> list[_Cut]:
     return cuts
 
 
-def _chip(cut: _Cut, by_place: bool, stride: int) -> Chip:
+def _chip(cut: _Cut, cutting: Cutting) -> Chip:
     area, window = cut.source.area, cut.window
-    side = BLOCK * max(window.shape.rows, stride)
+    side = BLOCK * max(cutting.size, cutting.stride)
     block = f"{area.name}/{window.row // side}_{window.col // side}"
     return Chip(
         id=cut.id,
         shape=window.shape,
         layers=cut.source.cube.window(window),
         label=cut.label,
-        group=area.name if by_place else block,
+        group=area.name if cutting.by_place else block,
         place=place_of(window_box(area.box, window)),
         moments=cut.source.moments,
     )
 
 
-def _index_row(cut: _Cut, chip: Chip) -> dict[str, object]:
-    box = window_box(cut.source.area.box, cut.window)
-    outline = odc_box(*box.boundingbox.bbox, box.crs).to_crs(4326)
+def _index_row(cut: _Cut, chip: Chip) -> ChipRow:
     codes, counts = np.unique(cut.label[cut.label != UNLABELLED], return_counts=True)
     days = np.concatenate([layer.days for layer in chip.layers.values()])
     seen = [layer.valid.mean() for layer in chip.layers.values()]
-    return {
-        "id": chip.id,
-        "area": cut.source.area.name,
-        "group": chip.group,
-        "row": cut.window.row,
-        "col": cut.window.col,
-        "size": cut.window.shape.rows,
-        "first_day": np.datetime64(int(days.min()), "D"),
-        "last_day": np.datetime64(int(days.max()), "D"),
-        "layers": ",".join(chip.layers),
-        "valid_fraction": float(np.mean(seen)),
-        "label_codes": codes.tolist(),
-        "label_counts": counts.tolist(),
-        "geometry": outline.geom,
-    }
+    return ChipRow(
+        id=chip.id,
+        area=cut.source.area.name,
+        layers=tuple(chip.layers),
+        row=cut.window.row,
+        col=cut.window.col,
+        size=cut.window.shape.rows,
+        valid_fraction=float(np.mean(seen)),
+        first_day=int(days.min()),
+        last_day=int(days.max()),
+        label_counts=dict(zip(codes.tolist(), counts.tolist())),
+        group=chip.group,
+        source=cut.source.source,
+        corners=corners_of_place(place_of(window_box(cut.source.area.box, cut.window))),
+    )
 
 
 def _nothing_labelled(sources: Sequence[Labelled]) -> str:

@@ -1,72 +1,232 @@
-"""Chips on disk, read with numpy alone: one array a layer, mapped into memory."""
+"""Chips on disk, read with numpy alone: shards mapped into memory, and a table of what lies where.
 
+store.json       what the store is: layers, packing, names, shards with their checksums
+chips.npy        one record a chip: id, group, place, and where its arrays lie
+shard-00000.bin  the arrays of many chips, one after the other
+"""
+
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from earthloom.errors import DataError
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d
+from earthloom.errors import ContractError, DataError
+from earthloom.sample import UNLABELLED, Chip, Layer, LayerSpec, Moments, Place, Shape2d
+from earthloom.sample.column import Column
+from earthloom.sample.fill import ChipNotes, ChipRoom, LayerRoom
+from earthloom.sample.packing import Packing, compress, decompress
+from earthloom.sample.shards import (
+    CARD,
+    TABLE,
+    ChipNote,
+    LayerNote,
+    Shards,
+    ShardWriter,
+    check_file,
+)
 
-CARD = "store.json"
+__all__ = ["CARD", "ChipStore", "ChipWriter", "Packing", "Storage", "open_chips"]
+
+_FORMAT = 2
+_ALL, _NONE = 1, 2
+"""Masks that need no bits."""
+
+_LABEL = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
-class ChipStore:
-    """The chips of a folder that `ChipWriter` wrote; a `Samples`."""
+class Storage:
+    """How the pixels of a store lie on disk."""
 
-    folder: Path
-    specs: Mapping[str, LayerSpec]
-    shape: Shape2d
-    ids: Sequence[str]
-    groups: Sequence[str]
-    places: Sequence[Place]
-    moments: Sequence[Moments | None]
+    packing: Mapping[str, Packing] = field(default_factory=dict)
+    """By a layer's key; float32 for layers that are not named."""
+    compressed: bool = False
+    shard_bytes: int = 64 * 2**20
+
+    def of(self, key: str) -> Packing:
+        """The packing of a layer."""
+        return self.packing.get(key, Packing())
+
+
+class ChipStore:
+    """The chips of a folder that `ChipWriter` wrote; a `Samples`, and `Fills` batches in place.
+
+    Threads may read it at once; a copy in another process opens the files anew.
+    """
+
+    def __init__(self, folder: Path, card: Mapping[str, Any], digest: str, verify: bool) -> None:
+        self.folder, self.digest, self._verify = folder, digest, verify
+        self.shape = Shape2d(*card["shape"])
+        self.specs: Mapping[str, LayerSpec] = {
+            spec.key: spec for spec in map(LayerSpec.from_json, card["layers"])
+        }
+        self.packing = {key: Packing(**each) for key, each in card["packing"].items()}
+        self.compressed: bool = card["compressed"]
+        self._moments = {name: moments_from_json(each) for name, each in card["moments"].items()}
+        self._names = {what: card[what] for what in ("groups", "areas", "crss")}
+        self._dates = {
+            key: [spec.dates, *map(tuple, card["dates"][key])] for key, spec in self.specs.items()
+        }
+        self._table_digest: str = card["table"]
+        self._shards = Shards(folder, card["shards"], verify)
+        if verify:
+            self._check_table()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_chips, (self.folder, self._verify)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._table)
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """Of every chip."""
+        return Column(len(self), lambda index: self._table[index]["id"].decode())
+
+    @cached_property
+    def groups(self) -> Sequence[str]:
+        """Of every chip, see `Chip.group`."""
+        names = self._names["groups"]
+        return Column(len(self), lambda index: names[self._table[index]["group"]])
+
+    @cached_property
+    def places(self) -> Sequence[Place | None]:
+        """Of every chip."""
+        return Column(len(self), self._place)
+
+    @cached_property
+    def moments(self) -> Sequence[Moments | None]:
+        """Of every chip's area."""
+        names = self._names["areas"]
+        return Column(len(self), lambda index: self._moments.get(names[self._table[index]["area"]]))
 
     def __getitem__(self, index: int) -> Chip:
-        layers = {
-            key: Layer(
-                spec,
-                pixels=np.array(self._arrays[key, "pixels"][index]),
-                valid=np.array(self._arrays[key, "valid"][index]),
-                days=np.array(self._arrays[key, "days"][index]),
-            )
-            for key, spec in self.specs.items()
-        }
+        record = self._table[index]
+        layers = {}
+        for number, (key, spec) in enumerate(self.specs.items()):
+            if record[f"layer_{number}"][0] >= 0:
+                layers[key] = self._layer(record, number, spec)
+        label = self._label(record)
         return Chip(
             id=self.ids[index],
             shape=self.shape,
             layers=layers,
-            label=np.array(self._label[index]),
+            label=None if label is None else np.array(label),
             group=self.groups[index],
             place=self.places[index],
             moments=self.moments[index],
         )
 
-    @cached_property
-    def _arrays(self) -> Mapping[tuple[str, str], NDArray[Any]]:
-        return {
-            (key, what): _mapped(self.folder / f"{key}.{what}.npy")
-            for key in self.specs
-            for what in ("pixels", "valid", "days")
-        }
+    def fill(self, index: int, room: ChipRoom) -> ChipNotes:
+        """Puts a chip where it is wanted."""
+        record = self._table[index]
+        numbers = {key: number for number, key in enumerate(self.specs)}
+        for key, place in room.layers.items():
+            if record[f"layer_{numbers[key]}"][0] < 0:
+                place.leave_out()
+            else:
+                self._fill(record, numbers[key], self.specs[key], place)
+        label = self._label(record)
+        if label is None:
+            room.label[:] = UNLABELLED
+        else:
+            np.copyto(room.label, label)
+        return ChipNotes(
+            self.ids[index], self.places[index], self.moments[index], label is not None
+        )
+
+    def verify(self) -> None:
+        """Reads every file; DataError for the first that is damaged."""
+        self._check_table()
+        for number in range(len(self._shards.known)):
+            self._shards.check(number)
+
+    def _check_table(self) -> None:
+        check_file(self.folder / TABLE, self._table_digest)
 
     @cached_property
-    def _label(self) -> NDArray[np.uint8]:
-        return _mapped(self.folder / "label.npy")
+    def _table(self) -> NDArray[Any]:
+        try:
+            table: NDArray[Any] = np.load(self.folder / TABLE, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"the chips of {self.folder} are damaged: {error}") from error
+        return table
+
+    def _place(self, index: int) -> Place | None:
+        record = self._table[index]
+        if record["crs"] < 0:
+            return None
+        return Place(
+            self._names["crss"][record["crs"]], tuple(record["transform"].tolist()), self.shape
+        )
+
+    def _label(self, record: Any) -> NDArray[np.uint8] | None:
+        at, size = record["label"].tolist()
+        if at < 0:
+            return None
+        block = self._shards[int(record["shard"])][at : at + size]
+        return self._array(block, tuple(self.shape), _LABEL)
+
+    def _layer(self, record: Any, number: int, spec: LayerSpec) -> Layer:
+        dates = self._dates[spec.key][int(record[f"layer_{number}"][3])]
+        rows, cols = self.shape.rows // spec.factor, self.shape.cols // spec.factor
+        room = LayerRoom(
+            pixels=np.empty((len(dates), len(spec.bands), rows, cols), np.float32),
+            valid=np.empty((len(dates), rows, cols), np.bool_),
+            days=np.empty(len(dates), np.int32),
+            dated=np.empty(len(dates), np.bool_),
+        )
+        self._fill(record, number, spec, room)
+        return Layer(replace(spec, dates=dates), room.pixels, room.valid, room.days)
+
+    def _fill(self, record: Any, number: int, spec: LayerSpec, room: LayerRoom) -> None:
+        at, size, mask, code = record[f"layer_{number}"].tolist()
+        times, shape = len(self._dates[spec.key][code]), room.valid.shape[1:]
+        rows, cols = self.shape.rows // spec.factor, self.shape.cols // spec.factor
+        room.check(spec.key, times, (rows, cols))
+        shard = self._shards[int(record["shard"])]
+        bits = _mask_bytes(times * rows * cols) if mask == 0 else 0
+        begin = at + _aligned(4 * times + bits)
+        packing = self.packing[spec.key]
+        stored = self._array(
+            shard[begin : begin + size],
+            (times, len(spec.bands), *shape),
+            np.dtype(packing.dtype).newbyteorder("<"),
+        )
+        pixels, valid = room.pixels[:times], room.valid[:times]
+        packing.decode(stored if room.bands is None else stored[:, list(room.bands)], pixels)
+        if mask == 0:
+            block = shard[at + 4 * times : at + 4 * times + bits]
+            flat = np.unpackbits(block, count=valid.size).view(np.bool_)
+            valid[:] = flat.reshape(valid.shape)
+        else:
+            valid[:] = mask == _ALL
+        if mask != _ALL and not packing.is_plain:
+            np.copyto(pixels, np.nan, where=~valid[:, None])
+        room.days[:times] = shard[at : at + 4 * times].view("<i4")
+        room.dated[:times] = True
+        room.leave_out(times)
+
+    def _array(
+        self, block: NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        if self.compressed:
+            return decompress(block, shape, dtype)
+        return block.view(dtype).reshape(shape)
 
 
 class ChipWriter:
-    """Writes a known number of chips of one shape."""
+    """Writes a known number of chips of one shape; a chip may lack layers, dates, label, place.
+
+    A writer of the same settings in the same folder goes on where a killed one stopped: `done`
+    chips are there, and adding them again only compares their ids.
+    """
 
     def __init__(
         self,
@@ -75,77 +235,122 @@ class ChipWriter:
         shape: Shape2d,
         count: int,
         moments: Mapping[str, Moments],
+        storage: Storage | None = None,
     ) -> None:
         """`moments` are those of whole areas, by the areas' names."""
-        self._moments = moments
-        self._folder, self._specs, self._shape = folder, specs, shape
-        self._chips: list[dict[str, Any]] = []
-        self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
-        for key, spec in specs.items():
-            times, bands = len(spec.dates), len(spec.bands)
-            size = (shape.rows // spec.factor, shape.cols // spec.factor)
-            arrays: list[tuple[str, tuple[int, ...], type]] = [
-                ("pixels", (count, times, bands, *size), np.float32),
-                ("valid", (count, times, *size), np.bool_),
-                ("days", (count, times), np.int32),
-            ]
-            for what, dimensions, dtype in arrays:
-                self._arrays[key, what] = open_memmap(
-                    folder / f"{key}.{what}.npy", mode="w+", dtype=dtype, shape=dimensions
-                )
-        self._label = open_memmap(
-            folder / "label.npy", mode="w+", dtype=np.uint8, shape=(count, *shape)
-        )
+        self._specs, self._shape, self._count = specs, shape, count
+        self._storage = storage or Storage()
+        for key in self._storage.packing:
+            if key not in specs:
+                raise ContractError(f"a packing is given for layer {key}; known are: {list(specs)}")
+        self._card = {
+            "format": _FORMAT,
+            "layers": [spec.to_json() for spec in specs.values()],
+            "packing": {key: vars(self._storage.of(key)) for key in specs},
+            "compressed": self._storage.compressed,
+            "shape": list(shape),
+            "count": count,
+            "moments": {name: moments_to_json(each) for name, each in moments.items()},
+        }
+        size = self._storage.shard_bytes
+        self._shards = ShardWriter(folder, {**self._card, "shard_bytes": size}, size)
+        self.done = len(self._shards.notes)
+        """Chips that a killed writer left behind whole."""
+        self._added = 0
 
     def add(self, chip: Chip, area: str) -> None:
-        """Writes the next chip, which must have a label and a place, and lies in an area."""
-        assert chip.label is not None
-        assert chip.place is not None
-        index = len(self._chips)
-        for key in self._specs:
-            layer = chip.layers[key]
-            self._arrays[key, "pixels"][index] = layer.pixels
-            self._arrays[key, "valid"][index] = layer.valid
-            self._arrays[key, "days"][index] = layer.days
-        self._label[index] = chip.label
-        place = {"crs": chip.place.crs, "transform": list(chip.place.transform)}
-        self._chips.append({"id": chip.id, "group": chip.group, "area": area, "place": place})
+        """Writes the next chip, which lies in an area; ContractError if it does not fit."""
+        number, self._added = self._added, self._added + 1
+        if number < self.done:
+            if self._shards.notes[number].id != chip.id:
+                raise ContractError(
+                    f"chip {number} of the store that is gone on with is "
+                    f"{self._shards.notes[number].id}, not {chip.id}; remove the folder"
+                )
+            return
+        self._check(chip)
+        note = ChipNote(
+            id=chip.id,
+            group=chip.group,
+            area=area,
+            crs=None if chip.place is None else chip.place.crs,
+            transform=() if chip.place is None else tuple(chip.place.transform),
+            layers={key: self._write(layer) for key, layer in chip.layers.items()},
+            label=None if chip.label is None else self._write_label(chip.label),
+        )
+        self._shards.end_chip(note)
+
+    def skip_done(self) -> int:
+        """Goes past the chips that are there, for a caller who need not make them again."""
+        self._added = max(self._added, self.done)
+        return self.done
 
     def finish(self) -> None:
-        """Writes the card, without which a folder is no store."""
-        for array in (*self._arrays.values(), self._label):
-            array.flush()  # type: ignore[attr-defined]
-        card = {
-            "layers": [spec.to_json() for spec in self._specs.values()],
-            "shape": list(self._shape),
-            "chips": self._chips,
-            "moments": {name: moments_to_json(each) for name, each in self._moments.items()},
-        }
-        text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False)
-        (self._folder / CARD).write_text(text + "\n", encoding="utf-8")
+        """Writes the table and the card, without which a folder is no store."""
+        if self._added != self._count:
+            raise ContractError(f"{self._added} chips were added to a store of {self._count}")
+        self._shards.finish(self._card, list(self._specs))
+
+    def _check(self, chip: Chip) -> None:
+        if chip.shape != self._shape:
+            raise ContractError(
+                f"chip {chip.id} has the shape {tuple(chip.shape)}; the store has chips of "
+                f"{tuple(self._shape)}"
+            )
+        for key, layer in chip.layers.items():
+            if key not in self._specs:
+                raise ContractError(
+                    f"chip {chip.id} has layer {key}; the store has: {', '.join(self._specs)}"
+                )
+            spec = self._specs[key]
+            size = (self._shape.rows // spec.factor, self._shape.cols // spec.factor)
+            same = replace(layer.spec, dates=spec.dates) == spec
+            if not same or len(layer.days) > len(spec.dates) or layer.valid.shape[1:] != size:
+                raise ContractError(
+                    f"layer {key} of chip {chip.id} is {layer.spec} of {layer.valid.shape[1:]} "
+                    f"pixels; the store has {spec} of {size} pixels"
+                )
+
+    def _write(self, layer: Layer) -> LayerNote:
+        spec = self._specs[layer.spec.key]
+        try:
+            stored = self._storage.of(spec.key).encode(layer.pixels, layer.valid)
+        except DataError as error:
+            raise DataError(f"layer {spec.key}: {error}") from error
+        mask = _ALL if layer.valid.all() else 0 if layer.valid.any() else _NONE
+        head = layer.days.astype("<i4").tobytes()
+        if mask == 0:
+            head += np.packbits(layer.valid).tobytes()
+        data = self._bytes(stored)
+        at = self._shards.write(head + bytes(_aligned(len(head)) - len(head)) + data)
+        dates = None if layer.spec.dates == spec.dates else layer.spec.dates
+        return LayerNote(at, len(data), mask, dates)
+
+    def _write_label(self, label: NDArray[np.uint8]) -> tuple[int, int]:
+        data = self._bytes(label)
+        return self._shards.write(data), len(data)
+
+    def _bytes(self, stored: NDArray[Any]) -> bytes:
+        little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
+        return compress(little) if self._storage.compressed else little.tobytes()
 
 
-def open_chips(folder: Path) -> ChipStore:
-    """Opens a store; DataError if the folder holds none."""
+def open_chips(folder: Path, verify: bool = False) -> ChipStore:
+    """Opens a store; DataError if the folder holds none.
+
+    With `verify`, a shard's bytes are compared with their checksum when they are first used.
+    """
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        text = (folder / CARD).read_text(encoding="utf-8")
+        card = json.loads(text)
+        if card.get("format") != _FORMAT:
+            raise DataError(
+                f"the chips of {folder} are of format {card.get('format', 1)}, this version reads "
+                f"format {_FORMAT}; remove the folder and make them again with 'earthloom chips'"
+            )
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{folder} holds no chips; 'earthloom chips' makes them") from error
-    shape = Shape2d(*card["shape"])
-    specs = [LayerSpec.from_json(layer) for layer in card["layers"]]
-    chips = card["chips"]
-    moments = {name: moments_from_json(each) for name, each in card["moments"].items()}
-    return ChipStore(
-        folder=folder,
-        specs={spec.key: spec for spec in specs},
-        shape=shape,
-        ids=[chip["id"] for chip in chips],
-        groups=[chip["group"] for chip in chips],
-        places=[
-            Place(chip["place"]["crs"], tuple(chip["place"]["transform"]), shape) for chip in chips
-        ],
-        moments=[moments.get(chip["area"]) for chip in chips],
-    )
+    return ChipStore(folder, card, hashlib.sha256(text.encode()).hexdigest(), verify)
 
 
 def moments_to_json(moments: Moments) -> dict[str, Any]:
@@ -160,6 +365,9 @@ def moments_from_json(value: Mapping[str, Any]) -> Moments:
     )
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
+def _mask_bytes(pixels: int) -> int:
+    return -(-pixels // 8)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64

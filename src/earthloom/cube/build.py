@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +17,6 @@ from scipy.ndimage import distance_transform_edt
 
 from earthloom.archive.sign import Signer, Unsigned
 from earthloom.cube.composite import composite
-from earthloom.cube.execute import Threads, Workers
 from earthloom.cube.kernels import median_u16
 from earthloom.cube.methods import Observations, find_method
 from earthloom.cube.observe import Failures, Stack, read_stack
@@ -25,14 +26,15 @@ from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.grid import cover, window_box
 from earthloom.progress import Tick
 from earthloom.sample import Shape2d, Window
-from earthloom.stages import canonical_json
+from earthloom.stages import canonical_json, job_of, write_atomic
+from earthloom.workers import Ledger, Threads, Workers
 
 TILE = 1536
 """Base pixels, both ways, that are composited at a time, or as near as the layers allow: a
 multiple of 512, the usual block of a file, and of 2, 3 and 6."""
 STACK_BYTES = 256 * 2**20
 """Most bytes that the observations of a piece of a tile take."""
-COVERAGE = "coverage.json"
+CUBE, COVERAGE = "cube.zarr", "coverage.json"
 _EPOCH = date(1970, 1, 1)
 
 
@@ -44,6 +46,11 @@ class Unit:
     step: int
     window: Window
     """On the layer's own grid."""
+    name: str = ""
+    """For people, and to know it by when it is done."""
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class CubeWork:
         together, so that its files stay open."""
         tile = tile_of(self.plans)
         return [
-            Unit(number, step, _within(window.coarser(plan.spec.factor), plan))
+            _unit(number, plan, step, window)
             for number, plan in enumerate(self.plans)
             for step in range(len(plan.steps))
             for window in cover(shape, tile)
@@ -146,25 +153,61 @@ def build_cube(
     """Writes `cube.zarr` and `coverage.json` into a folder.
 
     `root` is the archive's folder, `shape` that of the base grid. A scene that does not load is
-    masked and counted; returns the reason by scene.
+    masked and counted; returns the reason by scene. In the folder of a stage, what a killed build
+    of the same stage has finished is kept.
     """
-    work = CubeWork(root, tuple(plans), (folder / "cube.zarr").absolute(), signer)
-    writer = CubeWriter(work.path, plans, tile_of(plans))
-    units = work.units(shape)
-    reasons: dict[str, str] = {}
-    for done, (unit, failed) in enumerate((workers or Threads()).run(work.do, units), 1):
-        for scene, reason in failed.items():
-            reasons[scene] = min(reason, reasons.get(scene, reason))
-        plan = plans[unit.plan]
-        tick(done, len(units), f"{plan.spec.key} {plan.steps[unit.step].label}")
+    made, job = folder / CUBE, job_of(folder)
+    if job is not None and made.exists():
+        return failed_scenes(folder)
+    # Under a name of its own, a job cannot get tiles from workers that still do another's.
+    path = folder.absolute() / f"{CUBE}.{(job or uuid.uuid4().hex)[:16]}"
+    ledger = Ledger(path.with_name(path.name + ".units"))
+    writer = CubeWriter(path, plans, tile_of(plans), begun=ledger.path.exists())
+    if not ledger.path.exists():
+        ledger.begin()
+    work = CubeWork(root, tuple(plans), path, signer)
+    reasons = _do_all(work, shape, ledger, tick, workers or Threads())
     writer.finish()
     coverage = {
         "failed": reasons,
         "superseded": _superseded(plans),
         "layers": _coverage(plans),
     }
-    (folder / COVERAGE).write_text(canonical_json(coverage), encoding="utf-8")
+    write_atomic(folder / COVERAGE, canonical_json(coverage))
+    _put_in_place(path, made)
     return reasons
+
+
+def _do_all(
+    work: CubeWork, shape: Shape2d, ledger: Ledger, tick: Tick, workers: Workers
+) -> dict[str, str]:
+    """Does the units that are not done yet; returns why scenes did not load.
+
+    A unit that lacks a scene is not taken as done, so that it may have better luck another time.
+    """
+    units = work.units(shape)
+    left = [unit for unit in units if unit.name not in ledger]
+    reasons: dict[str, str] = {}
+    for done, (unit, failed) in enumerate(workers.run(work.do, left), len(units) - len(left) + 1):
+        if not failed:
+            ledger.add(unit.name)
+        for scene, reason in failed.items():
+            reasons[scene] = min(reason, reasons.get(scene, reason))
+        plan = work.plans[unit.plan]
+        tick(done, len(units), f"{plan.spec.key} {plan.steps[unit.step].label}")
+    return reasons
+
+
+def _put_in_place(path: Path, made: Path) -> None:
+    """Gives a whole cube its name, and removes what else a build has left."""
+    if made.exists():
+        shutil.rmtree(made)
+    path.rename(made)
+    for left in made.parent.glob(made.name + ".*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def failed_scenes(cube_folder: Path) -> dict[str, str]:
@@ -181,6 +224,12 @@ def tile_of(plans: Sequence[LayerPlan]) -> int:
     """Base pixels of a tile: near `TILE`, and whole pixels of every layer."""
     multiple = math.lcm(*(plan.spec.factor for plan in plans))
     return max(round(TILE / multiple), 1) * multiple
+
+
+def _unit(number: int, plan: LayerPlan, step: int, window: Window) -> Unit:
+    part = _within(window.coarser(plan.spec.factor), plan)
+    place = f"from row {part.row} and column {part.col}"
+    return Unit(number, step, part, f"{plan.spec.key} {plan.steps[step].label} {place}")
 
 
 def _within(window: Window, plan: LayerPlan) -> Window:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from earthloom.archive import Scene
-from earthloom.cube.execute import Threads
 from earthloom.cube.harmonise import (
     Align,
     Displacement,
@@ -40,6 +39,7 @@ from earthloom.progress import Tick
 from earthloom.project import Project, SensorChoice
 from earthloom.sample import Shape2d, Window
 from earthloom.sensors import Band
+from earthloom.workers import Threads
 
 THUMBNAIL = 256
 """Pixels, at most, of a thumbnail's longer side."""

@@ -3,11 +3,13 @@
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags, Resampling
@@ -74,9 +76,27 @@ class Source:
     masked: bool
     """Whether a mask or an alpha band, not a number, says what is not there."""
 
+    compared: dict[str, bool] = field(default_factory=dict, compare=False)
+    """By a CRS's text, whether it is the file's: to compare two is slow."""
+
+    @cached_property
+    def transform(self) -> Affine:
+        """From pixels to the file's CRS."""
+        found: Affine = self.file.transform
+        return found
+
+    @cached_property
+    def inverse(self) -> Affine:
+        """From the file's CRS to pixels."""
+        found: Affine = ~self.transform
+        return found
+
     def same_crs(self, box: GeoBox) -> bool:
         """Whether the file lies in a grid's CRS."""
-        return bool(box.crs == self.file.crs)
+        name = str(box.crs)
+        if name not in self.compared:
+            self.compared[name] = bool(box.crs == self.file.crs)
+        return self.compared[name]
 
 
 class Reader:
@@ -264,14 +284,14 @@ def native_box(root: str, asset: Asset, signer: Signer = Unsigned()) -> GeoBox:
 
 def _direct_window(source: Source, box: GeoBox) -> tuple[int, int] | None:
     """Row and column of a grid's corner in a file on whose pixels it lies; else None."""
-    ours, theirs = box.affine, source.file.transform
+    ours, theirs = box.affine, source.transform
     if ours.b or ours.d or theirs.b or theirs.d:
         return None
     extent = max(box.shape)
     drift = max(abs(ours.a - theirs.a), abs(ours.e - theirs.e)) / abs(theirs.a) * extent
     if drift > _ALIGNED or not source.same_crs(box):
         return None
-    col, row = ~theirs * (ours.c, ours.f)
+    col, row = source.inverse * (ours.c, ours.f)
     if max(abs(col - round(col)), abs(row - round(row))) > _ALIGNED:
         return None
     return round(row), round(col)
@@ -280,10 +300,10 @@ def _direct_window(source: Source, box: GeoBox) -> tuple[int, int] | None:
 def _larger_pixels(source: Source, box: GeoBox) -> tuple[int, int, int] | None:
     """Row, column (in the grid's pixels) and how many of them a file's pixel is wide, where
     whole pixels of the grid make up one of the file's; else None."""
-    factor = round(source.file.transform.a / box.affine.a)
+    factor = round(source.transform.a / box.affine.a)
     if factor < 2:
         return None
-    finer = source.file.transform * source.file.transform.scale(1 / factor)
+    finer = source.transform * Affine.scale(1 / factor)
     ours = box.affine
     if ours.b or ours.d or finer.b or finer.d or not source.same_crs(box):
         return None

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.cube.build import COVERAGE
-from earthloom.cube.execute import Threads, Workers
 from earthloom.cube.periods import Period, periods
 from earthloom.cube.plan import LayerPlan, Step
 from earthloom.cube.series import Reach, regular, whittaker
@@ -22,6 +21,7 @@ from earthloom.progress import Tick
 from earthloom.project import SeriesChoice
 from earthloom.sample import Shape2d, Window
 from earthloom.stages import canonical_json
+from earthloom.workers import Threads, Workers
 
 PIECE_BYTES = 96 * 2**20
 """Most bytes of a tile with all its time steps."""

@@ -17,6 +17,7 @@ from zarr.codecs import BloscCodec
 from earthloom.cube.metadata import coordinates_of, geozarr
 from earthloom.cube.plan import LayerPlan
 from earthloom.errors import DataError
+from earthloom.objects import Objects, is_object_url
 from earthloom.sample import Layer, LayerSpec, Shape2d, Window
 
 CHUNK = 256
@@ -37,11 +38,18 @@ class Cube:
     specs: Mapping[str, LayerSpec]
     shape: Shape2d
     """Of the base grid."""
+    address: str = ""
+    """Of an object store, where the cube lies there and not on this machine."""
+
+    @property
+    def _place(self) -> Any:
+        """Where zarr finds the cube."""
+        return Objects(self.address).zarr() if self.address else self.path
 
     @cached_property
     def _arrays(self) -> Mapping[tuple[str, str], zarr.Array[Any]]:
         """By layer and name; kept open, since to look one up costs more than to read a window."""
-        root = zarr.open_group(self.path, mode="r")
+        root = zarr.open_group(self._place, mode="r")
         return {
             (key, name): root[f"{key}/{name}"]  # type: ignore[misc]
             for key in self.specs
@@ -50,7 +58,7 @@ class Cube:
 
     @cached_property
     def _days(self) -> Mapping[str, NDArray[np.int32]]:
-        root = zarr.open_group(self.path, mode="r")
+        root = zarr.open_group(self._place, mode="r")
         return {key: np.asarray(root[f"{key}/time"][:], np.int32) for key in self.specs}  # type: ignore[index]
 
     def window(self, window: Window) -> dict[str, Layer]:
@@ -91,7 +99,7 @@ class Cube:
 
     def georeference(self, key: str) -> tuple[str, Affine]:
         """The CRS of a layer, as WKT, and its affine from pixels to coordinates."""
-        root = zarr.open_group(self.path, mode="r", path=key)
+        root = zarr.open_group(self._place, mode="r", path=key)
         crs: Any = root["spatial_ref"].attrs["crs_wkt"]
         transform: Any = root.attrs["spatial:transform"]
         return crs, Affine(*transform)
@@ -113,7 +121,7 @@ class Cube:
 
     def tree(self) -> xr.DataTree:
         """The cube as xarray sees it, lazily, with band names and wavelengths as coordinates."""
-        tree = xr.open_datatree(self.path, engine="zarr", chunks={}, consolidated=False)
+        tree = xr.open_datatree(self._place, engine="zarr", chunks={}, consolidated=False)
         named = {
             key: tree[key]
             .to_dataset()
@@ -144,9 +152,14 @@ class Cube:
 class CubeWriter:
     """Writes a cube window by window."""
 
-    def __init__(self, path: Path, plans: Sequence[LayerPlan], tile: int) -> None:
-        """`tile`: base pixels, both ways, that are written at a time; each becomes one shard."""
-        self._root = zarr.open_group(path, mode="w", zarr_format=3)
+    def __init__(
+        self, path: Path, plans: Sequence[LayerPlan], tile: int, *, begun: bool = False
+    ) -> None:
+        """`tile`: base pixels, both ways, that are written at a time; each becomes one shard.
+        With `begun` a cube of the same plans is there, some of its tiles written."""
+        self._root = zarr.open_group(path, mode="r+" if begun else "w", zarr_format=3)
+        if begun:
+            return
         for plan in plans:
             _create(self._root, plan, tile // plan.spec.factor)
         shapes = {plan.spec.factor: plan.box.shape for plan in plans}
@@ -176,7 +189,9 @@ def write_tile(
     """Puts the image (C, H, W) of a time step and its counts (H, W) where they belong; `valid`
     (H, W) is where it was seen, or where values were made up for what was not.
 
-    The window is a tile of the layer, so that each shard is written once, whole, by one writer.
+    The window is a tile of the layer, so that each shard is written whole, as one file, under a
+    name of its own that becomes the shard's at the end. Two that write the same tile at once
+    write the same bytes.
     """
     group = zarr.open_group(path, mode="r+", path=key)
     rows = slice(window.row, window.row + window.shape.rows)
@@ -186,17 +201,22 @@ def write_tile(
     group["count"][step, rows, cols] = count  # type: ignore[index]
 
 
-def open_cube(path: Path, shape: Shape2d) -> Cube:
-    """Opens a cube whose base grid has the given shape; DataError if it is not whole."""
+def open_cube(path: Path | str, shape: Shape2d) -> Cube:
+    """Opens a cube whose base grid has the given shape; DataError if it is not whole.
+
+    `path` may be an address in an object store, such as `s3://bucket/cube/north/cube.zarr`.
+    """
+    address = str(path) if is_object_url(str(path)) else ""
     try:
-        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        place = Objects(address).zarr() if address else path
+        attributes = zarr.open_group(place, mode="r").attrs.asdict()
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is not a cube; 'earthloom cube' makes one") from error
     if not attributes.get("complete"):
         raise DataError(f"the cube {path} is not whole; run 'earthloom cube' again")
     listed: Any = attributes["layers"]
     specs = [LayerSpec.from_json(spec) for spec in listed]
-    return Cube(path, {spec.key: spec for spec in specs}, shape)
+    return Cube(Path(path), {spec.key: spec for spec in specs}, shape, address)
 
 
 def chunk_of(tile: int) -> int:

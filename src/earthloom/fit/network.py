@@ -1,8 +1,7 @@
-"""Training by gradient descent, with Lightning."""
+"""Training by gradient descent, with Lightning, on chips that are read as they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -10,16 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
 
+from earthloom.chips.loader import Loader, Loading
+from earthloom.chips.sampling import Cycled, Sampler
 from earthloom.encoders.base import Encoder
 from earthloom.encoders.unet import UNet
 from earthloom.errors import LabelError, choices
-from earthloom.fit.augment import cropped, turned
+from earthloom.fit.augment import Augment
 from earthloom.fit.model import Member, Model
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import UNLABELLED, Chip, Samples, chips_of
-from earthloom.sample.batch import Batch, collate
+from earthloom.sample import Samples, chips_of
+from earthloom.sample.batch import Batch
+from earthloom.sample.needs import Needs
 from earthloom.tasks import Head, PixelClasses
 from earthloom.tasks.heads import ConvHead
 
@@ -36,9 +37,10 @@ def fit_network(
     Each of the model's members starts from a seed of its own. LabelError if fewer than two classes
     are labelled.
     """
-    counts = _label_counts(samples, task)
+    labels = _label_counts(samples, task)
+    counts = labels.sum(axis=0)
     statistics = statistics_of(samples)
-    chips = [chip for chip in chips_of(samples) if chip.label is not None and chip.label.any()]
+    labelled = np.flatnonzero(labels.any(axis=1))
     members = []
     for number in range(choice.members):
         member_seed = seed * 1000 + number
@@ -47,9 +49,10 @@ def fit_network(
             tuple(samples.specs.values()), statistics, width=choice.width, levels=choice.levels
         )
         head = ConvHead(encoder.channels, len(task.codes))
+        augment = Augment(samples.specs, member_seed, crop=_crop(choice, samples))
         _train(
-            _Training(encoder, head, task, _class_weights(counts), choice),
-            _Draws(chips, choice, member_seed),
+            _Training(encoder, head, task, _class_weights(counts), choice, augment),
+            _batches(samples, labelled, encoder, choice, member_seed),
             choice,
             lambda step, first=number * choice.steps: tick(
                 first + step, choice.members * choice.steps
@@ -74,13 +77,16 @@ class _Training(L.LightningModule):
         task: PixelClasses,
         class_weights: Tensor,
         choice: NetworkModel,
+        augment: Augment,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.task, self.choice = task, choice
+        self.task, self.choice, self.augment = task, choice, augment
         self.register_buffer("class_weights", class_weights)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        # A step is an epoch to the augmentation: a chip that comes again is turned anew.
+        batch = self.augment(batch, self.global_step)
         assert batch.label is not None
         logits = self.head(self.encoder(batch).pixels)
         return self.task.loss(logits, batch.label, self.get_buffer("class_weights"))
@@ -98,24 +104,6 @@ class _Training(L.LightningModule):
         }
 
 
-class _Draws(IterableDataset[Batch]):
-    """Batches without end: chips drawn at random, cropped and turned, all from one seed."""
-
-    def __init__(self, chips: list[Chip], choice: NetworkModel, seed: int) -> None:
-        self.chips, self.choice, self.seed = chips, choice, seed
-
-    def __iter__(self) -> Iterator[Batch]:
-        for step in range(self.choice.steps):
-            random = np.random.default_rng([self.seed, step])
-            drawn = random.choice(len(self.chips), self.choice.batch)
-            yield collate([self._prepared(self.chips[index], random) for index in drawn])
-
-    def _prepared(self, chip: Chip, random: np.random.Generator) -> Chip:
-        if self.choice.crop is not None and self.choice.crop < chip.shape.rows:
-            chip = cropped(chip, self.choice.crop, random)
-        return turned(chip, random)
-
-
 class _Watch(L.Callback):
     """Tells a progress bar of every step."""
 
@@ -126,7 +114,25 @@ class _Watch(L.Callback):
         self._tick(trainer.global_step)
 
 
-def _train(module: _Training, draws: _Draws, choice: NetworkModel, tick: Any) -> None:
+def _batches(
+    samples: Samples,
+    labelled: NDArray[np.int64],
+    encoder: Encoder,
+    choice: NetworkModel,
+    seed: int,
+) -> Loader:
+    """As many batches as there are steps, of chips that hold labels."""
+    order = Sampler(Cycled(labelled, choice.steps * choice.batch), seed)
+    return Loader(samples, order, Loading(choice.batch, workers=1), Needs(encoder.layers))
+
+
+def _crop(choice: NetworkModel, samples: Samples) -> int | None:
+    """Pixels of the piece that a step trains on; None where chips are not larger."""
+    smallest = min(samples[0].shape)
+    return choice.crop if choice.crop is not None and choice.crop < smallest else None
+
+
+def _train(module: _Training, batches: Loader, choice: NetworkModel, tick: Any) -> None:
     trainer = L.Trainer(
         max_steps=choice.steps,
         accelerator="auto",
@@ -139,19 +145,22 @@ def _train(module: _Training, draws: _Draws, choice: NetworkModel, tick: Any) ->
         enable_model_summary=False,
         callbacks=[_Watch(tick)],
     )
-    trainer.fit(module, DataLoader(draws, batch_size=None))
+    try:
+        trainer.fit(module, batches)
+    finally:
+        batches.close()
     module.cpu()
 
 
 def _label_counts(samples: Samples, task: PixelClasses) -> NDArray[np.int64]:
-    """(K,) labelled pixels of each class; LabelError if fewer than two classes have any."""
-    totals = np.zeros(256, np.int64)
-    for chip in chips_of(samples):
+    """(n, K) labelled pixels of each class in each chip; LabelError with fewer than two classes."""
+    counts = np.zeros((len(samples), 256), np.int64)
+    for row, chip in zip(counts, chips_of(samples)):
         if chip.label is not None:
-            totals += np.bincount(chip.label.ravel(), minlength=256)
-    totals[UNLABELLED] = 0
-    counts = totals[list(task.codes)]
-    present = [name for name, count in zip(task.names, counts, strict=True) if count]
+            row += np.bincount(chip.label.ravel(), minlength=256)
+    counts = counts[:, list(task.codes)]
+    totals = counts.sum(axis=0)
+    present = [name for name, count in zip(task.names, totals, strict=True) if count]
     if len(present) < 2:
         raise LabelError(
             f"a model needs labels of two classes or more; the training chips have labels of: "

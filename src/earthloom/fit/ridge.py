@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earthloom.fit.folds import deal_groups
+from earthloom.chips.folds import deal_groups
 from earthloom.tasks.ridge import RidgeHead
 
 BALANCE = 0.5

@@ -28,9 +28,11 @@ class FoldsAssessment(Settings):
     """Accuracy by leaving out one group of labels after the other."""
 
     method: Literal["folds"]
-    by: Literal["place", "blocks"]
+    by: Literal["place", "blocks", "split"]
     """`place`: one place of the archive at a time; `blocks`: squares of `block` degrees, dealt
-    to `folds` parts."""
+    to `folds` parts; `split`: the test of `chips.split`, once."""
+    buffer_m: float = Field(0.0, ge=0)
+    """Metres about tested chips in which nothing is trained on; a split has its own."""
     block: float = Field(1.0, gt=0)
     folds: int = Field(5, ge=2)
     focus: str | None = None

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from earthloom.errors import ProjectError, choices
 from earthloom.explain import explain, keys_of
-from earthloom.project.archives import Archive
-from earthloom.project.assess import Assessment
+from earthloom.project.archives import Archive, SeriesArchive
+from earthloom.project.assess import Assessment, FoldsAssessment
 from earthloom.project.cube import CellArea, Dates, Grid, SensorChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.models import MapChoice, ModelChoice
@@ -52,6 +52,20 @@ class Project(Settings):
             if twice:
                 raise ValueError(f"each class needs a {what} of its own; twice: {choices(twice)}")
         return classes
+
+    @model_validator(mode="after")
+    def _split_is_tested(self) -> "Project":
+        tested = isinstance(self.assess, FoldsAssessment) and self.assess.by == "split"
+        if tested and (self.chips.split is None or isinstance(self.archive, SeriesArchive)):
+            raise ValueError(
+                "'assess.by: split' needs 'chips.split', which says how chips are divided; "
+                "a table of series has none, and is tested 'by: blocks'"
+            )
+        if self.chips.split is not None and not tested:
+            raise ValueError(
+                "'chips.split' is for 'assess: {method: folds, by: split}', which tests on it"
+            )
+        return self
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,7 @@
 """The sample contract: what a chip is, from the archive to the model, in numpy and torch alone.
 
-Chips as tensors are in `earthloom.sample.batch`, which alone imports torch.
+Chips as tensors are in `earthloom.sample.batch`, and their memory in `room`, `crew` and `needs`; these
+import torch, and this does not.
 """
 
 from earthloom.sample.chip import UNLABELLED, Chip, Layer, LayerSpec, Moments

@@ -8,24 +8,48 @@ import torch
 from torch import Tensor
 
 from earthloom.errors import ContractError
-from earthloom.sample.chip import Chip
+from earthloom.sample.chip import Chip, Moments
+from earthloom.sample.place import Place
 
 
 @dataclass(frozen=True)
 class LayerBatch:
-    """One layer of every chip of a batch."""
+    """One layer of every chip of a batch; T is the most dates that a chip has."""
 
     pixels: Tensor
     """(B, T, C, H, W) float32 in the layer's unit; NaN where `valid` is False."""
     valid: Tensor
-    """(B, T, H, W) bool."""
+    """(B, T, H, W) bool; False throughout on dates that a chip does not have."""
     days: Tensor
-    """(B, T) int32, days since 1970-01-01."""
+    """(B, T) int32, days since 1970-01-01; 0 on dates that a chip does not have."""
+    dated: Tensor | None = None
+    """(B, T) bool: False on dates that a chip does not have, on all of them where it lacks the
+    sensor. None where every chip has every date."""
+    measured: Tensor | None = None
+    """(B, C) bool: False for bands that were left out, which then hold the training pixels' mean.
+    None where every chip has every band."""
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool: whether a chip has this sensor at all."""
+        if self.dated is None:
+            return torch.ones(len(self.pixels), dtype=torch.bool, device=self.pixels.device)
+        return self.dated.any(dim=1)
+
+    def to(self, device: torch.device | str) -> "LayerBatch":
+        """The same layer on another device."""
+        return LayerBatch(
+            self.pixels.to(device),
+            self.valid.to(device),
+            self.days.to(device),
+            _moved(self.dated, device),
+            _moved(self.measured, device),
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of chips; all have the same layers and the same shape."""
+    """A batch of chips of one shape, with the same layers; one may lack a sensor or a date."""
 
     ids: tuple[str, ...]
     layers: Mapping[str, LayerBatch]
@@ -35,22 +59,42 @@ class Batch:
     """(B, N) float32, see `Moments`; None where chips have none."""
     covariance: Tensor | None = None
     """(B, N, N) float32."""
+    places: tuple[Place | None, ...] = ()
+    """Of each chip, or empty where nobody asked for them."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        layers = {
-            key: LayerBatch(layer.pixels.to(device), layer.valid.to(device), layer.days.to(device))
-            for key, layer in self.layers.items()
-        }
-        others = (
-            None if each is None else each.to(device)
-            for each in (self.label, self.mean, self.covariance)
+        layers = {key: layer.to(device) for key, layer in self.layers.items()}
+        label, mean, covariance = (
+            _moved(each, device) for each in (self.label, self.mean, self.covariance)
         )
-        return Batch(self.ids, layers, *others)
+        return Batch(self.ids, layers, label, mean, covariance, self.places)
+
+
+def _moved(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
+
+
+def moments_side_by_side(
+    moments: Sequence[Moments | None],
+) -> tuple[Tensor | None, Tensor | None]:
+    """(B, N) means and (B, N, N) covariances; None without any, ContractError if some lack them."""
+    known = [each for each in moments if each is not None]
+    if known and len(known) < len(moments):
+        raise ContractError("a batch cannot mix chips with and without moments of their places")
+    if not known:
+        return None, None
+    return (
+        torch.from_numpy(np.stack([each.mean for each in known])),
+        torch.from_numpy(np.stack([each.covariance for each in known])),
+    )
 
 
 def collate(chips: Sequence[Chip]) -> Batch:
-    """Puts chips of the same layers and shape side by side; ContractError if they differ."""
+    """Puts chips of the same layers and shape side by side; ContractError if they differ.
+
+    `earthloom.sample.room.collate_ragged` takes chips that lack sensors or dates.
+    """
     first = chips[0]
     for chip in chips:
         if chip.layers.keys() != first.layers.keys() or chip.shape != first.shape:
@@ -70,15 +114,12 @@ def collate(chips: Sequence[Chip]) -> Batch:
     if labels and len(labels) < len(chips):
         raise ContractError("a batch cannot mix chips with and without labels")
     label = torch.from_numpy(np.stack(labels).astype(np.int64)) if labels else None
-    moments = [chip.moments for chip in chips if chip.moments is not None]
-    if moments and len(moments) < len(chips):
-        raise ContractError("a batch cannot mix chips with and without moments of their places")
+    mean, covariance = moments_side_by_side([chip.moments for chip in chips])
     return Batch(
         ids=tuple(chip.id for chip in chips),
         layers=layers,
         label=label,
-        mean=torch.from_numpy(np.stack([each.mean for each in moments])) if moments else None,
-        covariance=(
-            torch.from_numpy(np.stack([each.covariance for each in moments])) if moments else None
-        ),
+        mean=mean,
+        covariance=covariance,
+        places=tuple(chip.place for chip in chips),
     )

@@ -1,7 +1,7 @@
 """The chip: pixels of one place, by layer, with everything that a model must know about them."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,14 @@ class LayerSpec:
             n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
         }
         return LayerSpec(**fields)
+
+    def with_bands(self, positions: Sequence[int]) -> "LayerSpec":
+        """The same layer with some of its bands, in this order."""
+        return replace(
+            self,
+            bands=tuple(self.bands[at] for at in positions),
+            wavelengths_nm=tuple(self.wavelengths_nm[at] for at in positions),
+        )
 
     def check(self, given: "LayerSpec") -> None:
         """ContractError if `given` is not what this specification asks for."""

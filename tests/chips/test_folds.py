@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earthloom.chips.folds import deal_folds, deal_groups, leave_group_out
 from earthloom.errors import LabelError
-from earthloom.fit.folds import deal_folds, deal_groups, leave_group_out
 from earthloom.sample.place import block_of
 
 GROUPS = st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=60).filter(
