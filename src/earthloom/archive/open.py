@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from earthloom.archive.api import manners_of, open_api, signer_of
+from earthloom.archive.buckets import BucketFiles
 from earthloom.archive.catalog import StaticCatalog
 from earthloom.archive.folder import FolderOfFiles
 from earthloom.archive.geoparquet import GeoParquet
@@ -10,6 +11,7 @@ from earthloom.archive.http import Http, PatientFiles, is_address
 from earthloom.archive.scene import SceneSource
 from earthloom.archive.sign import Signer, Unsigned
 from earthloom.errors import ArchiveError, ProjectError
+from earthloom.objects import is_object_url
 from earthloom.progress import Tick
 from earthloom.project import (
     ApiArchive,
@@ -50,6 +52,8 @@ def open_archive(project: Project, tick: Tick) -> SceneSource:
         return open_api(archive)
     folder = project.path(archive.path)
     if isinstance(archive, CatalogArchive):
+        if is_object_url(archive.path):
+            return StaticCatalog(archive.path, BucketFiles())
         if is_address(archive.path):
             headers = archive_signer(project).headers
             return StaticCatalog(archive.path, PatientFiles(Http(manners_of(archive), headers)))
