@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -217,14 +219,19 @@ def _corners(lon: float, lat: float):
     )  # fmt: skip
 
 
-def index(file: Path) -> dict[str, float]:
-    """Imports included: open, query a box, draw 16 chips of balanced classes, name them."""
-    start = time.perf_counter()
-    from earthloom.chips.index import open_index
+INDEX_JOB = """
+import sys
+from pathlib import Path
+from earthloom.chips.index import open_index
+opened = open_index(Path(sys.argv[1]))
+rows = opened.query(box=(0.0, 40.0, 20.0, 55.0))
+ids = opened.ids(opened.draw(16, seed=0, how="balanced", rows=rows))
+assert len(ids) == 16
+"""
 
-    opened = open_index(file)
-    rows = opened.query(box=(0.0, 40.0, 20.0, 55.0))
-    ids = opened.ids(opened.draw(16, seed=0, how="balanced", rows=rows))
-    milliseconds = 1000 * (time.perf_counter() - start)
-    assert len(ids) == 16
-    return {"ms": milliseconds, "rows": len(rows)}
+
+def index(file: Path) -> dict[str, float]:
+    """A process of its own: start, imports, open, query a box, draw 16 chips, name them."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", INDEX_JOB, str(file)], check=True)
+    return {"ms": 1000 * (time.perf_counter() - start)}
