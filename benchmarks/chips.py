@@ -13,8 +13,8 @@ TorchGeo the better of two samplers. Simulated scenes (`chips_data.py`):
   as ours do, the figures end in `_mixed`.
 
 All files are in the page cache; TorchGeo is timed once GDAL's caches are full, after as many chips
-as are timed. `index_ms`: a fresh process opens an index of a million chips,
-queries a box and draws 16 chips of balanced classes, from the interpreter's start to its end. `anon_growth_mb`: growth of
+as are timed. `index_ms`: a fresh process opens an index of a million chips, queries a box and draws
+16 chips of balanced classes, from the interpreter's start to its end. `anon_growth_mb`: growth of
 anonymous memory of all processes over 20,000 chips with two workers, threads or processes,
 whichever grow more.
 
