@@ -209,6 +209,38 @@ def test_another_version_on_a_worker_is_named(address, monkeypatch):
         list(Cluster(address).run(len, ["a"]))
 
 
+def test_a_worker_without_earthloom_is_named(tmp_path):
+    blocks = tmp_path / "blocks.py"
+    blocks.write_text("import sys\nsys.modules['earthloom'] = None\n")
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        dashboard_address=":0",
+        silence_logs=50,
+        preload=[str(blocks)],
+    ) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(StageError, match=f"a worker of {address} lacks Earthloom"):
+            list(Cluster(address).run(len, ["a"]))
+
+
+def test_it_says_why_nothing_goes_on(monkeypatch):
+    said = []
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+
+        def hear(notice):
+            said.append(notice)
+            cluster.scale(1)
+
+        monkeypatch.setattr("earthloom.workers.QUIET", 0.0)
+        monkeypatch.setattr("earthloom.workers.say", hear)
+        address = cluster.scheduler_address
+        assert list(Cluster(address).run(len, ["ab"])) == [("ab", 2)]
+    assert said == [f"waiting for workers at {address}: it has none"]
+
+
 def test_where_work_is_done(monkeypatch):
     monkeypatch.delenv("EARTHLOOM_SCHEDULER", raising=False)
     assert workers_at() == Threads()

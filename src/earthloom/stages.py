@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from earthloom.errors import StageError
 
 MANIFEST = "manifest.json"
 _KEY = ".key"
+_PARTIAL = ".partial"
+"""Ending of folders and files that are not whole yet."""
 
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """What the system says of a folder that cannot be written to, or that is a file."""
@@ -61,12 +64,15 @@ def file_digest(path: Path) -> str:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+    """Writes a file whole or not at all, also where several processes write it at once."""
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
+        try:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -75,7 +81,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StageError(disk_full(path)) from error
         if error.errno in _FORBIDDEN:
             raise StageError(
@@ -119,11 +125,19 @@ def run_stage(
             if not isinstance(error, OSError) and _is_full(partial):
                 raise StageError(disk_full(folder)) from error
             raise
+        _sweep(partial)
         manifest = recorded | {"key": key, "outputs": _outputs(partial)}
         (partial / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
         (partial / _KEY).unlink()
         _replace(partial, folder)
     return StageResult(folder, digest_of(manifest["outputs"]), fresh=True)
+
+
+def job_of(partial: Path) -> str | None:
+    """What tells the inputs of the stage that is built in a folder from all others; None where the
+    folder is not that of a stage. Files that are named by it cannot be another job's."""
+    marker = partial / _KEY
+    return marker.read_text() if marker.exists() else None
 
 
 def _finished(folder: Path, key: str) -> str | None:
@@ -164,6 +178,12 @@ def _replace(partial: Path, folder: Path) -> None:
     partial.rename(folder)
     if old.exists():
         shutil.rmtree(old)
+
+
+def _sweep(partial: Path) -> None:
+    """Removes files that killed processes left half-written in a build."""
+    for path in partial.rglob("*" + _PARTIAL):
+        path.unlink(missing_ok=True)
 
 
 def _tidy(folder: Path) -> None:

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from earthloom.chips.loader import Loader, Loading
 from earthloom.chips.store import ChipWriter, Packing, Storage, open_chips
 from earthloom.errors import ContractError, DataError
-from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d, Subset
+from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Place, Shape2d, Subset
 from earthloom.sample.needs import Needs
 from earthloom.sample.room import collate_ragged
 
@@ -27,6 +27,8 @@ COARSE = LayerSpec("radar", 20.0, ("vv",), "linear power", DATES, (None,), facto
 SPECS = {spec.key: spec for spec in (FINE, COARSE)}
 SHAPE = Shape2d(8, 8)
 COUNT = 23
+WEIGHTED = (1, 5, 6, 13)
+"""Chips whose label has weights; too few for every batch to have one."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ def make_chip(number):
         pixels[~np.broadcast_to(valid[:, None], pixels.shape)] = np.nan
         days = random.integers(1, 20000, times).astype(np.int32)
         layers[spec.key] = Layer(replace(spec, dates=spec.dates[:times]), pixels, valid, days)
-    label = random.integers(0, 4, SHAPE).astype(np.uint8)
+    label = random.choice(np.array([0, 1, 2, 3, IGNORE], np.uint8), SHAPE)
     place = Place("EPSG:32632", (10.0, 0.0, 80.0 * number, 0.0, -10.0, 0.0), SHAPE)
-    return Chip(f"chip-{number}", SHAPE, layers, label, "block", place)
+    weight = random.random(SHAPE, np.float32) if number in WEIGHTED else None
+    return Chip(f"chip-{number}", SHAPE, layers, label, "block", place, weight=weight)
 
 
 @pytest.fixture(scope="module", params=["plain", "packed"])
@@ -78,7 +81,7 @@ def copies(batches):
         (
             batch.ids,
             batch.places,
-            batch.label.clone(),
+            (batch.label.clone(), None if batch.weight is None else batch.weight.clone()),
             {
                 (key, name): getattr(layer, name).clone()
                 for key, layer in batch.layers.items()
@@ -92,7 +95,10 @@ def copies(batches):
 def assert_same(found, wanted):
     assert [each[:2] for each in found] == [each[:2] for each in wanted]
     for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one[2], other[2], rtol=0, atol=0)
+        assert torch.equal(one[2][0], other[2][0])
+        assert (one[2][1] is None) == (other[2][1] is None)
+        if one[2][1] is not None:
+            assert torch.equal(one[2][1], other[2][1])
         torch.testing.assert_close(one[3], other[3], rtol=0, atol=0, equal_nan=True)
 
 
@@ -118,6 +124,24 @@ def test_missing_sensors_and_dates_are_marked(store):
                 assert not layer.valid[at, times:].any()
                 assert torch.isnan(layer.pixels[at, times:]).all()
                 assert torch.isnan(layer.pixels[at]).any(1).equal(~layer.valid[at])
+
+
+@pytest.mark.parametrize("subset", [False, True])
+def test_weights_come_with_the_labels_that_have_them(store, subset):
+    """Also in memory where the weights of an earlier batch lie."""
+    rows = np.arange(COUNT)[::-1] if subset else np.arange(COUNT)
+    loader = Loader(Subset(store, rows.tolist()) if subset else store, Shuffle(), Loading(3))
+    seen = []
+    for _epoch in range(3):
+        for batch in loader:
+            numbers = [int(name.split("-")[1]) for name in batch.ids]
+            seen.append(batch.weight is not None)
+            assert seen[-1] == any(number in WEIGHTED for number in numbers)
+            for at, number in enumerate(numbers if seen[-1] else []):
+                wanted = make_chip(number).weight if number in WEIGHTED else np.ones(SHAPE)
+                np.testing.assert_array_equal(batch.weight[at], wanted)
+    assert set(seen) == {True, False}
+    assert loader._rooms.made <= 2
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -9,12 +9,13 @@ import pytest
 from odc.geo.geobox import GeoBox
 
 from earthloom.chips.index import open_index
+from earthloom.chips.label_burn import Burned
 from earthloom.chips.make import INDEX, Cutting, Labelled, make_chips
 from earthloom.chips.splits import BlockSplit, Shares
 from earthloom.chips.store import ChipWriter, open_chips
 from earthloom.errors import ContractError, DataError, LabelError
 from earthloom.grid import Area, place_of, window_box
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d, Window
+from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Moments, Shape2d, Window
 
 DATES = ("2023-05", "2023-06")
 FINE = LayerSpec("optical", 10.0, ("red", "nir"), "1", DATES, (660.0, 840.0))
@@ -49,26 +50,26 @@ class NoisyCube:
 
 
 @dataclass(frozen=True)
-class Burned:
-    """Labels of pixels (row, column, code) of the base grid."""
+class PixelLabels:
+    """Labels of pixels (row, column, code, and a weight where it is not 1) of the base grid."""
 
-    pixels: tuple[tuple[int, int, int], ...]
+    pixels: tuple[tuple[float, ...], ...]
 
     def during(self, period):
         return self
 
-    def onto(self, box):
-        codes = np.zeros(box.shape, np.uint8)
+    def burn(self, box):
+        codes, weight = np.zeros(box.shape, np.uint8), np.zeros(box.shape, np.float32)
         left, top = ~BOX.affine * (box.affine * (0, 0))
-        for row, col, code in self.pixels:
+        for row, col, code, *weights in self.pixels:
             at = (row - round(top), col - round(left))
             if 0 <= at[0] < box.shape.y and 0 <= at[1] < box.shape.x:
-                codes[at] = code
-        return codes
+                codes[at], weight[at] = code, weights[0] if weights else code != IGNORE
+        return Burned(codes, weight, np.zeros(box.shape, np.bool_))
 
 
 def _labelled(*pixels, name="lake"):
-    return Labelled(Area(name, BOX, None), NoisyCube(), Burned(pixels))
+    return Labelled(Area(name, BOX, None), NoisyCube(), PixelLabels(pixels))
 
 
 def _make(folder, *sources, size=8, stride=None, by_place=False, **more):
@@ -149,6 +150,18 @@ def test_same_chips_same_bytes(tmp_path):
     assert files == others
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_weights_come_along_and_what_is_ignored_is_no_class(tmp_path):
+    labels = ((0, 0, 1, 0.5), (0, 1, 2, 0.0), (0, 2, IGNORE), (9, 9, 2), (17, 17, IGNORE))
+    store = _make(tmp_path, _labelled(*labels))
+    assert list(store.ids) == ["lake_0_0", "lake_8_8"]
+    assert store[0].label[0, :3].tolist() == [1, 2, IGNORE]
+    assert store[0].weight[0, :2].tolist() == [0.5, 0.0]
+    assert store[0].usable_label[0, :3].tolist() == [1, 0, 0]
+    assert store[1].weight is None
+    assert open_index(tmp_path / INDEX).classes == (1, 2)
+    assert open_index(tmp_path / INDEX).histograms().dense().sum() == 2
 
 
 def test_splits_stand_in_the_index(tmp_path):

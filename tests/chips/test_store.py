@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from earthloom.chips.store import ChipWriter, Packing, Storage, open_chips
 from earthloom.errors import ContractError, DataError
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d
+from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Moments, Place, Shape2d
 
 DATES = ("1", "2", "3")
 FINE = LayerSpec("optical", 10.0, ("red", "nir"), "1", DATES, (660.0, 840.0))
@@ -36,8 +36,8 @@ def make_layer(spec, times, random, seen=0.7, step=None):
     return Layer(replace(spec, dates=dates), pixels, valid, days)
 
 
-def make_chip(number, storage=None, seen=0.7):
-    """Every third lacks the radar; dates, labels and places are ragged."""
+def make_chip(number, storage=None, seen=0.7, weighted=True):
+    """Every third lacks the radar; dates, labels, weights and places are ragged."""
     random = np.random.default_rng(number)
     layers = {}
     for spec in SPECS.values():
@@ -45,15 +45,18 @@ def make_chip(number, storage=None, seen=0.7):
             continue
         step = None if storage is None else storage.packing.get(spec.key)
         layers[spec.key] = make_layer(spec, 1 + (number + spec.factor) % 3, random, seen, step)
+    label = random.choice(np.array([0, 1, 2, 3, IGNORE], np.uint8), SHAPE)
+    weight = random.random(SHAPE, np.float32) * (label > 0)
     return Chip(
         id=f"chip-{number}-é",
         shape=SHAPE,
         layers=layers,
-        label=None if number % 5 == 4 else random.integers(0, 4, SHAPE).astype(np.uint8),
+        label=None if number % 5 == 4 else label,
         group=f"block-{number // 2}",
         place=None
         if number % 4 == 3
         else Place("EPSG:32632", (10.0, 0.0, 80.0 * number, 0.0, -10.0, 0.0), SHAPE),
+        weight=weight if weighted and number % 5 in (1, 2) else None,
     )
 
 
@@ -78,10 +81,13 @@ def assert_same(found, wanted, exact=True):
         np.testing.assert_array_equal(found.layers[key].days, layer.days)
         compare = np.testing.assert_array_equal if exact else np.testing.assert_allclose
         compare(found.layers[key].pixels, layer.pixels)
-    if wanted.label is None:
-        assert found.label is None
-    else:
-        np.testing.assert_array_equal(found.label, wanted.label)
+    for what in ("label", "weight"):
+        plane, expected = getattr(found, what), getattr(wanted, what)
+        if expected is None:
+            assert plane is None
+        else:
+            assert plane.dtype == expected.dtype
+            np.testing.assert_array_equal(plane, expected)
 
 
 def bytes_of(folder):
@@ -104,6 +110,25 @@ def test_what_is_put_in_comes_out(tmp_path_factory, compressed, count, shard_byt
     for number in range(count):
         assert_same(store[number], make_chip(number, storage))
     store.verify()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_chips_without_weights_cost_nothing(tmp_path, compressed):
+    storage = Storage(compressed=compressed)
+    plain = [make_chip(number, weighted=False) for number in (0, 1, 3, 5)]
+    write(tmp_path / "plain", storage=storage, chips=plain)
+    table = np.load(tmp_path / "plain" / "chips.npy")
+    assert table.dtype.names == (
+        "id", "group", "area", "crs", "transform", "shard", "label", "layer_0", "layer_1",
+    )  # fmt: skip
+    mixed = [make_chip(number) for number in (0, 1, 3, 5)]
+    assert [chip.weight is None for chip in mixed] == [True, False, True, True]
+    write(tmp_path / "mixed", storage=storage, chips=mixed)
+    with_one = np.load(tmp_path / "mixed" / "chips.npy")
+    assert with_one["weight"][:, 0].tolist() == [-1, with_one["weight"][1, 0], -1, -1]
+    one, other = ((tmp_path / name / "shard-00000.bin").read_bytes() for name in ("plain", "mixed"))
+    # The chips before the one with weights, and that one but for its weights, are the same bytes.
+    assert other.startswith(one[: with_one["weight"][1, 0]])
 
 
 def test_masks_of_all_and_of_nothing(tmp_path):

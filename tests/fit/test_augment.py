@@ -53,7 +53,12 @@ def make_chip(name, shape=Shape2d(8, 8), seen=1.0):
         pixels = np.where(valid[:, None], pixels, np.nan).astype(np.float32)
         layers[key] = Layer(spec, pixels, valid, np.arange(times, dtype=np.int32))
     label = code(*centres(place)).astype(np.uint8)
-    return Chip(name, shape, layers, label, place=place)
+    return Chip(name, shape, layers, label, place=place, weight=weight_of(label))
+
+
+def weight_of(label):
+    """A weight for each code, 0 for none, so that weights can be compared with labels."""
+    return np.asarray(label, np.float32) / 4
 
 
 def assert_in_place(batch, exact=True):
@@ -62,6 +67,7 @@ def assert_in_place(batch, exact=True):
         x, y = centres(place)
         if exact:
             np.testing.assert_array_equal(batch.label[at], code(x, y))
+        np.testing.assert_array_equal(batch.weight[at], weight_of(batch.label[at]))
         for key, spec in SPECS.items():
             layer = batch.layers[key]
             wanted = np.stack(centres(coarser(place, spec.factor)))
@@ -108,6 +114,7 @@ def test_a_zoom_keeps_pixels_in_place(seed, low):
         pixels = found.layers[FINE.key].pixels[at, 0].numpy()
         np.testing.assert_allclose(pixels[inner], wanted[inner], atol=1e-2)
         assert (found.label[at].numpy()[5:11, 5:11] > 0).all()
+        np.testing.assert_array_equal(found.weight[at], weight_of(found.label[at]))
         layer = found.layers[FINE.key]
         assert torch.isnan(layer.pixels[at]).any(1).equal(~layer.valid[at])
     if low < 0.7:
@@ -162,9 +169,15 @@ def test_nothing_asked_for_changes_nothing():
     found = Augment(SPECS, 0, flips=False, turns=False)(batch, 0)
     assert found.places == batch.places
     torch.testing.assert_close(found.label, batch.label)
+    torch.testing.assert_close(found.weight, batch.weight)
     for key, layer in batch.layers.items():
         torch.testing.assert_close(found.layers[key].pixels, layer.pixels, equal_nan=True)
         assert found.layers[key].valid.equal(layer.valid)
+
+
+def test_a_batch_without_weights_gets_none():
+    batch = collate([replace(make_chip("a"), weight=None)])
+    assert everything()(batch, 0).weight is None
 
 
 def test_dropped_dates_are_not_valid_and_one_is_left():

@@ -1,14 +1,18 @@
 """The change model on small places that we make."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from earthloom.encoders import Statistics
+from earthloom.encoders.change_features import ChangeFeatures
 from earthloom.errors import ContractError, LabelError
 from earthloom.fit import load_model, save_model
-from earthloom.fit.boosted_change import fit_boosted_change
+from earthloom.fit.boosted_change import _cell_weights, fit_boosted_change
 from earthloom.project import BoostedChangeModel
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d
+from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Moments, Shape2d
 from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
@@ -76,6 +80,38 @@ def test_same_seed_same_model():
     first, again = (fit_boosted_change(places, TASK, CHOICE, 5, _ignore) for _ in range(2))
     states = [model.members[0].head.state_dict() for model in (first, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("how", ["weight", "ignore"])
+def test_change_that_does_not_count_is_no_change_that_was_seen(how):
+    """A square that is labelled as change by mistake, with weight 0 or as not to be used."""
+    places, bare = [], []
+    for number in range(3):
+        place = _place(number)
+        wrong, weight = place.label.copy(), np.ones(SIZE, np.float32)
+        wrong[70:90, 70:90], weight[70:90, 70:90] = 2, 0
+        unused = weight == 0
+        if how == "ignore":
+            wrong, weight = np.where(unused, IGNORE, wrong).astype(np.uint8), None
+        places.append(replace(place, label=wrong, weight=weight))
+        bare.append(replace(place, label=np.where(unused, 0, wrong).astype(np.uint8)))
+    found, expected = (
+        fit_boosted_change(_Places(each), TASK, CHOICE, 0, _ignore) for each in (places, bare)
+    )
+    assert found.record["cells"] == expected.record["cells"]
+    shares = [model.probabilities(collate([_place(9)])) for model in (found, expected)]
+    torch.testing.assert_close(*shares, atol=0.05 if how == "weight" else 0, rtol=0)
+
+
+def test_cells_weigh_the_mean_of_their_labels():
+    """Of two by two pixels; those that are not labelled or not used are left out."""
+    layer = replace(SPEC, factor=2)
+    encoder = ChangeFeatures((layer,), {layer.key: Statistics((0.0,) * 3, (1.0,) * 3)})
+    label = np.array([[1, 2, 1, 0, 1, IGNORE, 0, 0], [1, 1, 2, 0, 1, 1, 0, IGNORE]], np.uint8)
+    weight = np.array([[1, 3, 4, 9, 1, 9, 9, 9], [2, 2, 1, 9, 0, 2, 9, 9]], np.float32)
+    chip = Chip("a", Shape2d(2, 8), {}, label, weight=weight)
+    assert _cell_weights(chip, encoder).tolist() == [2.0, 2.5, 1.5, 0.0]
+    assert _cell_weights(replace(chip, weight=None), encoder).tolist() == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_no_change_anywhere_is_refused():

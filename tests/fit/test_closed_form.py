@@ -10,6 +10,7 @@ from earthloom.errors import LabelError
 from earthloom.fit import load_model, save_model
 from earthloom.fit.closed_form import PER_CHIP_AND_CLASS, _common_limit, fit_closed_form
 from earthloom.project import ForestModel, RidgeModel
+from earthloom.sample import IGNORE
 from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
@@ -117,6 +118,66 @@ def test_a_polygon_gives_no_more_than_its_share(chips, task, listed):
     record = fit_closed_form(listed(labels), task, RIDGE, seed=0).record
     assert record["pixels"] <= len(chips) * 3 * PER_CHIP_AND_CLASS
     assert sum(record["labels"].values()) == len(chips) * 64
+
+
+THIRD = np.zeros(64, bool)
+THIRD[::3] = True
+THIRD = THIRD.reshape(8, 8)
+"""Every third pixel of a chip."""
+
+
+def _with_third(chip, code):
+    return replace(chip, label=np.where(THIRD & (chip.label > 0), code, chip.label).astype("u1"))
+
+
+@CHOICES
+def test_ignored_labels_leave_no_trace(chips, task, listed, choice):
+    found, expected = (
+        fit_closed_form(listed([_with_third(chip, code) for chip in chips.chips]), task, choice, 0)
+        for code in (IGNORE, 0)
+    )
+    assert found.record == expected.record
+    assert sum(found.record["labels"].values()) < sum((c.label > 0).sum() for c in chips.chips)
+    state = _tensors(expected)
+    assert all(torch.equal(each, state[name]) for name, each in _tensors(found).items())
+
+
+def test_weight_0_is_no_label(chips, task, listed):
+    weight = np.where(THIRD, 0, 1).astype(np.float32)
+    found, expected = (
+        fit_closed_form(listed(each), task, RIDGE, seed=0)
+        for each in (
+            [replace(chip, weight=weight) for chip in chips.chips],
+            [_with_third(chip, 0) for chip in chips.chips],
+        )
+    )
+    assert found.record["labels"] == expected.record["labels"]
+    state = _tensors(expected)
+    for name, each in _tensors(found).items():
+        torch.testing.assert_close(each, state[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@CHOICES
+def test_labels_of_little_weight_change_little(chips, task, listed, choice, new_chip):
+    """As many wrong labels as right ones; who trusts both alike cannot tell the classes."""
+    doubtful = []
+    for number in range(200, 212):
+        chip = new_chip(number)
+        wrong = np.where(chip.label > 0, chip.label % 3 + 1, 0).astype(np.uint8)
+        weight = np.full(wrong.shape, 0.02, np.float32)
+        doubtful.append(replace(chip, label=wrong, weight=weight))
+    trusted = [replace(chip, weight=None) for chip in doubtful]
+    batch = collate([new_chip(100), new_chip(101)])
+    labelled = batch.label > 0
+
+    def right(others):
+        model = fit_closed_form(listed([*chips.chips, *others]), task, choice, seed=0)
+        shares = model.probabilities(batch)
+        index = task.indices(batch.label).clamp(min=0)
+        return shares.gather(1, index[:, None])[:, 0][labelled].mean()
+
+    assert right(doubtful) > 0.8
+    assert right(trusted) < 0.7
 
 
 def test_progress_ends_at_the_last_chip(chips, task):

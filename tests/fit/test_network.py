@@ -1,12 +1,13 @@
 """Training a small network with Lightning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from earthloom.errors import LabelError
 from earthloom.fit import load_model, save_model
-from earthloom.fit.augment import cropped, turned
 from earthloom.fit.network import fit_network
 from earthloom.project import NetworkModel
 from earthloom.sample.batch import collate
@@ -43,17 +44,24 @@ def test_same_seed_same_weights(chips, task):
     assert any(not torch.equal(weights[0][n], weights[2][n]) for n in weights[0])
 
 
+def test_weight_0_is_no_label(chips, task, listed):
+    few = SMALL.model_copy(update={"steps": 5})
+    weight = np.ones((8, 8), np.float32)
+    weight[:, ::3] = 0
+    found, expected = (
+        fit_network(listed(each), task, few, 0, _ignore)
+        for each in (
+            [replace(chip, weight=weight) for chip in chips.chips],
+            [replace(chip, label=np.where(weight > 0, chip.label, 0)) for chip in chips.chips],
+        )
+    )
+    assert found.record["labels"] == expected.record["labels"]
+    batch = collate(chips.chips[:2])
+    torch.testing.assert_close(
+        found.probabilities(batch), expected.probabilities(batch), atol=1e-3, rtol=0, equal_nan=True
+    )
+
+
 def test_one_class_is_refused_by_name(task, listed, new_chip):
     with pytest.raises(LabelError, match="labels of two classes or more"):
         fit_network(listed([new_chip(1, (2,))]), task, SMALL, 0, _ignore)
-
-
-def test_turns_and_crops_move_pixels_and_labels_together(new_chip):
-    chip = new_chip(3)
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        moved = turned(cropped(chip, 4, random), random)
-        assert moved.label.shape == tuple(moved.shape) == (4, 4)
-        for key, layer in moved.layers.items():
-            assert layer.pixels.shape[-1] * layer.spec.factor == 4, key
-            assert np.isnan(layer.pixels[:, 0]).tolist() == (~layer.valid).tolist()

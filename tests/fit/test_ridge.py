@@ -3,6 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from earthloom.fit.ridge import _decompose, _held_out, _solution, solve_ridge
 
@@ -71,6 +73,54 @@ def test_probabilities_are_calibrated_on_new_data():
     shares = solved.head(new.T[None, :, :, None])[0, :, :, 0].T.softmax(1)
     sure, chosen = shares.max(1)
     assert abs(float(sure.mean() - (chosen == truth).float().mean())) < 0.04
+
+
+def _solve(features, classes, groups, weights, repeats=None):
+    return solve_ridge(
+        features,
+        classes,
+        groups,
+        weights,
+        class_count=3,
+        random_features=16,
+        seed=0,
+        repeats=repeats,
+    )
+
+
+def _assert_same(found, expected):
+    assert found.penalty == expected.penalty
+    assert found.temperature == expected.temperature
+    assert found.held_out_loss == pytest.approx(expected.held_out_loss, rel=1e-4)
+    assert found.held_out_accuracy == pytest.approx(expected.held_out_accuracy)
+    state = expected.head.state_dict()
+    for name, tensor in found.head.state_dict().items():
+        torch.testing.assert_close(tensor, state[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6))
+def test_a_pixel_that_stands_for_two_is_the_same_pixel_twice(seed):
+    """In the scale of features, in the solution, and in what chooses penalty and temperature."""
+    features, classes, groups, weights = _blobs(70, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    weights = weights * (0.5 + torch.rand(70, generator=generator, dtype=torch.float64))
+    repeats = torch.randint(0, 4, (70,), generator=generator)
+    at = torch.repeat_interleave(torch.arange(70), repeats)
+    expected = _solve(features[at], classes[at], [groups[i] for i in at], weights[at])
+    _assert_same(_solve(features, classes, groups, weights, repeats), expected)
+
+
+def test_pixels_that_stand_for_one_each_change_nothing():
+    features, classes, groups, weights = _blobs(90)
+    found = _solve(features, classes, groups, weights, torch.ones(90))
+    _assert_same(found, _solve(features, classes, groups, weights))
+
+
+def test_a_class_whose_pixels_stand_for_none_is_absent():
+    features, classes, groups, weights = _blobs(90)
+    solved = _solve(features, classes, groups, weights, (classes != 1).double())
+    assert solved.head.absent.tolist() == [False, True, False]
 
 
 def test_one_group_is_divided_by_pixels():

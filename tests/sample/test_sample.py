@@ -9,8 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earthloom.errors import ContractError
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d, Subset, Window
+from earthloom.sample import (
+    IGNORE,
+    Chip,
+    Layer,
+    LayerSpec,
+    Moments,
+    Place,
+    Shape2d,
+    Subset,
+    Window,
+    weight_unless_one,
+)
 from earthloom.sample.batch import collate
+from earthloom.sample.room import collate_ragged
 
 SPEC = LayerSpec("optical", 20.0, ("red", "nir"), "1", ("2023-05", "2023-06"), (660.0, None), 2)
 
@@ -107,6 +119,57 @@ def test_batch_holds_chips_side_by_side():
     np.testing.assert_array_equal(layer.pixels[1], chips[1].layers[SPEC.key].pixels)
     assert torch.isnan(layer.pixels).any(dim=2).equal(~layer.valid)
     assert batch.to("cpu").label.equal(batch.label)
+
+
+def _weight(value=0.5):
+    return np.full((6, 8), value, np.float32)
+
+
+@pytest.mark.parametrize(
+    "together", [collate, lambda chips: collate_ragged(chips, {SPEC.key: SPEC})]
+)
+def test_chips_without_weights_count_as_1_beside_others(together):
+    batch = together([_chip("a"), _chip("b", weight=_weight(0.5)), _chip("c")])
+    assert batch.weight.dtype == torch.float32
+    assert batch.weight[:, 0, 0].tolist() == [1.0, 0.5, 1.0]
+    assert batch.weight.amax((1, 2)).equal(batch.weight.amin((1, 2)))
+    assert batch.to("cpu").weight.equal(batch.weight)
+    assert together([_chip("a"), _chip("b")]).weight is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": None, "weight": _weight()}, r"weights of \(6, 8\) pixels and no label"),
+        ({"weight": _weight()[:3]}, r"of \(3, 8\) pixels and a label of \(6, 8\)"),
+        ({"weight": _weight(-0.5)}, "of -0.5 to -0.5; valid are 0 and above"),
+        ({"weight": _weight(np.nan)}, "of nan to nan"),
+        ({"weight": _weight(np.inf)}, "of inf to inf"),
+    ],
+)
+def test_weights_that_cannot_be(change, words):
+    with pytest.raises(ContractError, match="chip a has .*" + words):
+        dataclasses.replace(_chip("a"), **change)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.booleans())
+def test_what_does_not_count_is_not_in_the_usable_label(seed, weighted):
+    rng = np.random.default_rng(seed)
+    label = rng.choice(np.array([0, 1, 7, IGNORE], np.uint8), (6, 8))
+    weight = rng.choice(np.array([0, 0.5, 2], np.float32), (6, 8)) if weighted else None
+    chip = dataclasses.replace(_chip("a"), label=label, weight=weight)
+    for row, col in np.ndindex(6, 8):
+        counts = label[row, col] != IGNORE and (weight is None or weight[row, col] > 0)
+        assert chip.usable_label[row, col] == (label[row, col] if counts else 0)
+    np.testing.assert_array_equal(collate([chip]).usable_label[0], chip.usable_label)
+
+
+def test_weights_of_1_say_nothing():
+    label = np.array([[0, 1, IGNORE]], np.uint8)
+    assert weight_unless_one(label, np.array([[0, 1, 0]], np.float32)) is None
+    uneven = np.array([[0, 0.5, 0]], np.float32)
+    assert weight_unless_one(label, uneven) is uneven
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,11 @@ def score_samples(model: Model, samples: Samples) -> NDArray[np.int64]:
     chips = list(chips_of(samples))
     for first in range(0, len(chips), 256):
         batch = collate(chips[first : first + 256])
-        assert batch.label is not None
+        label = batch.usable_label
+        assert label is not None
         probabilities = model.probabilities(batch).to(torch.float32).numpy()
         chosen = np.stack([decide(p, codes, model.threshold) for p in probabilities])
-        total += confusion_of(chosen, batch.label.numpy().astype(np.uint8), codes)
+        total += confusion_of(chosen, label.numpy().astype(np.uint8), codes)
     return total
 
 

@@ -10,11 +10,8 @@ from earthloom.chips.schemes import Scheme, load_mapping, load_scheme, near
 from earthloom.errors import LabelError, choices
 from earthloom.project import Labels as LabelSettings
 from earthloom.project import LandClass
+from earthloom.sample import IGNORE as IGNORE
 from earthloom.sample import UNLABELLED
-
-IGNORE = 255
-"""A pixel whose label must not be used, whatever else is said of it; `UNLABELLED` pixels are those
-of which nothing is said."""
 
 
 @dataclass(frozen=True)

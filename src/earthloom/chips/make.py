@@ -17,7 +17,7 @@ from earthloom.cube import Cube
 from earthloom.errors import ContractError, LabelError, choices
 from earthloom.grid import Area, cover, place_of, window_box
 from earthloom.progress import Tick
-from earthloom.sample import UNLABELLED, Chip, Moments, Shape2d, Window
+from earthloom.sample import UNLABELLED, Chip, Moments, Shape2d, Window, weight_unless_one
 
 INDEX = "index.parquet"
 BLOCK = 2
@@ -62,6 +62,7 @@ class _Cut:
     source: Labelled
     window: Window
     label: NDArray[np.uint8]
+    weight: NDArray[np.float32] | None
 
     @property
     def id(self) -> str:
@@ -114,11 +115,13 @@ def _cuts(source: Labelled, cutting: Cutting) -> list[_Cut]:
     labels = labels.to(box) if isinstance(labels, VectorLabels) else labels
     cuts = []
     for window in cover(Shape2d(box.shape.y, box.shape.x), cutting.size, cutting.stride):
-        label = labels.onto(window_box(box, window))
+        burned = labels.burn(window_box(box, window))
+        label = burned.code
         label[max(box.shape.y - window.row, 0) :] = UNLABELLED
         label[:, max(box.shape.x - window.col, 0) :] = UNLABELLED
-        if (label != UNLABELLED).any():
-            cuts.append(_Cut(source, window, label))
+        if ((burned.weight > 0) & (label != UNLABELLED)).any():
+            weight = weight_unless_one(label, burned.weight)
+            cuts.append(_Cut(source, window, label, weight))
     return cuts
 
 
@@ -134,11 +137,14 @@ def _chip(cut: _Cut, cutting: Cutting) -> Chip:
         group=area.name if cutting.by_place else block,
         place=place_of(window_box(area.box, window)),
         moments=cut.source.moments,
+        weight=cut.weight,
     )
 
 
 def _index_row(cut: _Cut, chip: Chip) -> ChipRow:
-    codes, counts = np.unique(cut.label[cut.label != UNLABELLED], return_counts=True)
+    usable = chip.usable_label
+    assert usable is not None
+    codes, counts = np.unique(usable[usable != UNLABELLED], return_counts=True)
     days = np.concatenate([layer.days for layer in chip.layers.values()])
     seen = [layer.valid.mean() for layer in chip.layers.values()]
     return ChipRow(

@@ -37,7 +37,7 @@ _FORMAT = 2
 _ALL, _NONE = 1, 2
 """Masks that need no bits."""
 
-_LABEL = np.dtype(np.uint8)
+_LABEL, _WEIGHT = np.dtype(np.uint8), np.dtype("<f4")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class ChipStore:
         for number, (key, spec) in enumerate(self.specs.items()):
             if record[f"layer_{number}"][0] >= 0:
                 layers[key] = self._layer(record, number, spec)
-        label = self._label(record)
+        label, weight = self._label(record), self._weight(record)
         return Chip(
             id=self.ids[index],
             shape=self.shape,
@@ -121,6 +121,7 @@ class ChipStore:
             group=self.groups[index],
             place=self.places[index],
             moments=self.moments[index],
+            weight=None if weight is None else np.array(weight),
         )
 
     def fill(self, index: int, room: ChipRoom) -> ChipNotes:
@@ -132,13 +133,19 @@ class ChipStore:
                 place.leave_out()
             else:
                 self._fill(record, numbers[key], self.specs[key], place)
-        label = self._label(record)
+        label, weight = self._label(record), self._weight(record)
         if label is None:
             room.label[:] = UNLABELLED
         else:
             np.copyto(room.label, label)
+        if weight is not None:
+            np.copyto(room.weight, weight)
         return ChipNotes(
-            self.ids[index], self.places[index], self.moments[index], label is not None
+            self.ids[index],
+            self.places[index],
+            self.moments[index],
+            labelled=label is not None,
+            weighted=weight is not None,
         )
 
     def verify(self) -> None:
@@ -167,11 +174,18 @@ class ChipStore:
         )
 
     def _label(self, record: Any) -> NDArray[np.uint8] | None:
-        at, size = record["label"].tolist()
+        return self._plane(record, "label", _LABEL)
+
+    def _weight(self, record: Any) -> NDArray[np.float32] | None:
+        # The column is there if any chip has weights.
+        return self._plane(record, "weight", _WEIGHT) if "weight" in record.dtype.names else None
+
+    def _plane(self, record: Any, what: str, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+        at, size = record[what].tolist()
         if at < 0:
             return None
         block = self._shards[int(record["shard"])][at : at + size]
-        return self._array(block, tuple(self.shape), _LABEL)
+        return self._array(block, tuple(self.shape), dtype)
 
     def _layer(self, record: Any, number: int, spec: LayerSpec) -> Layer:
         dates = self._dates[spec.key][int(record[f"layer_{number}"][3])]
@@ -224,6 +238,7 @@ class ChipStore:
 class ChipWriter:
     """Writes a known number of chips of one shape; a chip may lack layers, dates, label, place.
 
+    Weights are kept as float32, and take nothing where a chip has none.
     A writer of the same settings in the same folder goes on where a killed one stopped: `done`
     chips are there, and adding them again only compares their ids.
     """
@@ -276,7 +291,8 @@ class ChipWriter:
             crs=None if chip.place is None else chip.place.crs,
             transform=() if chip.place is None else tuple(chip.place.transform),
             layers={key: self._write(layer) for key, layer in chip.layers.items()},
-            label=None if chip.label is None else self._write_label(chip.label),
+            label=self._write_plane(chip.label, _LABEL),
+            weight=self._write_plane(chip.weight, _WEIGHT),
         )
         self._shards.end_chip(note)
 
@@ -326,8 +342,12 @@ class ChipWriter:
         dates = None if layer.spec.dates == spec.dates else layer.spec.dates
         return LayerNote(at, len(data), mask, dates)
 
-    def _write_label(self, label: NDArray[np.uint8]) -> tuple[int, int]:
-        data = self._bytes(label)
+    def _write_plane(
+        self, plane: NDArray[Any] | None, dtype: np.dtype[Any]
+    ) -> tuple[int, int] | None:
+        if plane is None:
+            return None
+        data = self._bytes(plane.astype(dtype, copy=False))
         return self._shards.write(data), len(data)
 
     def _bytes(self, stored: NDArray[Any]) -> bytes:

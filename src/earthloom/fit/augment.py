@@ -1,15 +1,14 @@
 """Batches made new by what leaves their meaning alone, on the GPU if that is where they lie.
 
-Pixels, masks, labels and places move together. What happens to a chip follows from the seed, its id
-and the epoch alone, so neither the batch it is in nor the worker that read it plays a part.
-`turned` and `cropped` do the like with one chip in numpy.
+Pixels, masks, labels with their weights, and places move together. What happens to a chip follows
+from the seed, its id and the epoch alone, so neither the batch it is in nor the worker that read it
+plays a part.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +18,8 @@ from torch import Tensor
 
 from earthloom.encoders import Statistics
 from earthloom.errors import ContractError
-from earthloom.sample import UNLABELLED, Chip, Layer, LayerSpec, Place, Shape2d
+from earthloom.sample import UNLABELLED, LayerSpec, Place, Shape2d
 from earthloom.sample.batch import Batch, LayerBatch
-
-Move = Callable[[NDArray[Any], int], NDArray[Any]]
-"""Of an array (..., H, W) and the factor of its layer."""
 
 _SEEN = 0.5
 """A resampled pixel is valid where valid pixels make more than this share of it."""
@@ -81,16 +77,19 @@ class Augment:
             )
             for key, spec in self.specs.items()
         }
-        label = batch.label
-        if label is not None:
-            label = torch.stack(
-                [plan.move_label(each) for plan, each in zip(plans, label, strict=True)]
+        label, weight = (
+            None
+            if whole is None
+            else torch.stack(
+                [plan.move_label(each) for plan, each in zip(plans, whole, strict=True)]
             )
+            for whole in (batch.label, batch.weight)
+        )
         places = tuple(
             None if place is None else plan.move_place(place)
             for plan, place in zip(plans, batch.places, strict=bool(batch.places))
         )
-        return replace(batch, layers=layers, label=label, places=places)
+        return replace(batch, layers=layers, label=label, weight=weight, places=places)
 
     def _shape(self, batch: Batch) -> Shape2d:
         key, spec = next(iter(self.specs.items()))
@@ -183,7 +182,7 @@ class _Plan:
         return torch.where(valid[:, None], total / share, torch.nan), valid
 
     def move_label(self, label: Tensor) -> Tensor:
-        """(h, w) codes; the nearest where zoomed."""
+        """(h, w) codes, or their weights; those of the nearest pixel where zoomed."""
         label = self.cut(label, 1)
         if self.zoom == 1.0:
             return label
@@ -270,44 +269,3 @@ def _stacked(layers: list[LayerBatch]) -> LayerBatch:
         torch.stack([each.dated for each in layers if each.dated is not None]),
         torch.stack([each.measured for each in layers if each.measured is not None]),
     )
-
-
-def cropped(chip: Chip, size: int, random: np.random.Generator) -> Chip:
-    """A random square piece of a chip, whose edges lie on pixels of every layer."""
-    step = max(layer.spec.factor for layer in chip.layers.values())
-    size = max(size // step, 1) * step
-    row, col = (
-        int(random.integers(0, (length - size) // step + 1)) * step for length in chip.shape
-    )
-
-    def cut(values: NDArray[Any], factor: int) -> NDArray[Any]:
-        first, left, length = row // factor, col // factor, size // factor
-        return values[..., first : first + length, left : left + length]
-
-    return _moved(chip, cut, Shape2d(size, size))
-
-
-def turned(chip: Chip, random: np.random.Generator) -> Chip:
-    """The chip in one of its eight orientations, at random."""
-    quarters, mirrored = int(random.integers(0, 4)), bool(random.integers(0, 2))
-
-    def turn(values: NDArray[Any], factor: int) -> NDArray[Any]:
-        rotated = np.rot90(values, quarters, axes=(-2, -1))
-        return np.ascontiguousarray(rotated[..., ::-1] if mirrored else rotated)
-
-    rows, cols = chip.shape
-    return _moved(chip, turn, Shape2d(cols, rows) if quarters % 2 else chip.shape)
-
-
-def _moved(chip: Chip, move: Move, shape: Shape2d) -> Chip:
-    layers = {
-        key: Layer(
-            layer.spec,
-            move(layer.pixels, layer.spec.factor),
-            move(layer.valid, layer.spec.factor),
-            layer.days,
-        )
-        for key, layer in chip.layers.items()
-    }
-    label = None if chip.label is None else move(chip.label, 1)
-    return replace(chip, shape=shape, layers=layers, label=label, place=None)

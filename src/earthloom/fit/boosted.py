@@ -17,15 +17,20 @@ def boost(
     trees: int,
     learning_rate: float,
     seed: int,
+    weights: NDArray[np.float32] | None = None,
 ) -> BoostedHead:
     """Histogram gradient boosting (Ke et al. 2017) on features (N, F): is a row of the second
     class?
 
     Small trees, many samples to a leaf and few features to a split, since samples of one place
-    resemble each other.
+    resemble each other. `weights` (N,) say how much each row counts; None is 1 each.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    if weights is not None:
+        # Rows of weight 0 would still count as samples of a leaf.
+        kept = weights > 0
+        features, second, weights = features[kept], second[kept], weights[kept]
     boosted = HistGradientBoostingClassifier(
         max_iter=trees,
         learning_rate=learning_rate,
@@ -36,7 +41,7 @@ def boost(
         early_stopping=False,
         random_state=seed,
     )
-    boosted.fit(features, second)
+    boosted.fit(features, second, sample_weight=weights)
     return head_of(boosted, features.shape[1])
 
 

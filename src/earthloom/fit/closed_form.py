@@ -45,10 +45,13 @@ class _Labelled:
     classes: Tensor
     """(N,) int64 class indices."""
     weights: Tensor
-    """(N,) float64: how much a pixel counts; n pixels of one class in one chip count as sqrt(n)."""
+    """(N,) float64: how much a pixel counts; n pixels of one class in one chip count as sqrt(n).
+    What their labels weigh, `repeats`, is not in it."""
     groups: list[str]
     counts: Mapping[str, int]
     """Labelled pixels of each class, those that were not taken included."""
+    repeats: Tensor | None = None
+    """(N,) float64: the weight of each pixel's label; None where no chip has any."""
 
 
 def fit_closed_form(
@@ -93,6 +96,7 @@ def _ridge(
         class_count=len(task.codes),
         random_features=choice.random_features,
         seed=seed,
+        repeats=labelled.repeats,
     )
     return solved.head, {
         "balance": BALANCE,
@@ -112,6 +116,7 @@ def _forest(
         class_count=len(task.codes),
         trees=choice.trees,
         seed=seed,
+        weights=labelled.repeats,
     )
     return head, {"nodes": head.nodes, "depth": int(head.depths.max())}
 
@@ -122,21 +127,33 @@ def _collect(
 ) -> _Labelled:
     """Features of the labelled pixels, as many of each chip and class as count."""
     counts = np.zeros(256, dtype=np.int64)
-    features, classes, weights, groups = [], [], [], []
+    features, classes, weights, repeats, groups = [], [], [], [], []
+    weighted = False
     for done, chips in _batches(samples, encoder.radius, counts):
         encoded = encoder(collate(chips))
         for number, chip in enumerate(chips):
-            rows, cols, codes, weight = _chosen(chip, encoded.seen[number].numpy(), seed)
+            rows, cols, codes, weight, repeat = _chosen(chip, encoded.seen[number].numpy(), seed)
             features.append(encoded.pixels[number][:, rows, cols].T)
             classes.append(task.indices(codes))
             weights.append(weight)
+            repeats.append(repeat)
+            weighted |= chip.weight is not None
             groups += [chip.group] * len(codes)
         if tick:
             tick(done, len(samples))
     named = {name: int(counts[code]) for code, name in zip(task.codes, task.names, strict=True)}
     _check(named, len(samples))
-    every = _Labelled(torch.cat(features), torch.cat(classes), torch.cat(weights), groups, named)
-    return _thinned(every, seed)
+    return _thinned(
+        _Labelled(
+            torch.cat(features),
+            torch.cat(classes),
+            torch.cat(weights),
+            groups,
+            named,
+            torch.cat(repeats) if weighted else None,
+        ),
+        seed,
+    )
 
 
 def _check(counts: Mapping[str, int], chips: int) -> None:
@@ -154,14 +171,16 @@ def _batches(
 ) -> Iterator[tuple[int, list[Chip]]]:
     """Labelled chips, cut to what their labels need, those of one shape side by side.
 
+    Their labels have `UNLABELLED` for pixels that do not count, see `Chip.usable_label`.
     Adds their labelled pixels to `counts` by class code, and says how many chips were read.
     """
     waiting: dict[Shape2d, list[Chip]] = {}
     for done, chip in enumerate(chips_of(samples), start=1):
-        if chip.label is None or not chip.label.any():
+        label = chip.usable_label
+        if label is None or not label.any():
             continue
-        counts += np.bincount(chip.label[chip.label != UNLABELLED], minlength=256)
-        cut = _cut(chip, radius)
+        counts += np.bincount(label[label != UNLABELLED], minlength=256)
+        cut = _cut(replace(chip, label=label), radius)
         alike = waiting.setdefault(cut.shape, [])
         alike.append(cut)
         if len(alike) * cut.shape.rows * cut.shape.cols >= _BATCH_PIXELS:
@@ -181,9 +200,11 @@ def _cut(chip: Chip, radius: int) -> Chip:
     row, height = _span(rows, chip.shape.rows, radius, step)
     col, width = _span(cols, chip.shape.cols, radius, step)
     window = Window(row, col, Shape2d(height, width))
-    label = chip.label[row : row + height, col : col + width]
+    inside = slice(row, row + height), slice(col, col + width)
+    label = chip.label[inside]
+    weight = None if chip.weight is None else chip.weight[inside]
     layers = {key: _cut_layer(layer, window) for key, layer in chip.layers.items()}
-    return replace(chip, shape=window.shape, layers=layers, label=label, place=None)
+    return replace(chip, shape=window.shape, layers=layers, label=label, weight=weight, place=None)
 
 
 def _span(labelled: NDArray[np.intp], size: int, radius: int, step: int) -> tuple[int, int]:
@@ -202,8 +223,8 @@ def _cut_layer(layer: Layer, window: Window) -> Layer:
 
 def _chosen(
     chip: Chip, seen: NDArray[np.bool_], seed: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rows, columns, codes and weights of the labelled pixels that are taken from a chip.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Rows, columns, codes, weights and repeats of the labelled pixels that are taken from a chip.
 
     Pixels that were never seen are not. The draw follows from the seed and the chip's name, so
     the order of chips plays no part.
@@ -212,16 +233,18 @@ def _chosen(
     key = int.from_bytes(hashlib.sha256(f"{seed} {chip.id}".encode()).digest()[:8])
     rng = np.random.default_rng(key)
     label = np.where(seen, chip.label, UNLABELLED)
+    repeat = np.ones(label.size) if chip.weight is None else chip.weight.ravel().astype(np.float64)
     taken, weights = [np.empty(0, dtype=np.intp)], [np.empty(0)]
     for code in np.unique(label[label != UNLABELLED]):
         all_of = np.flatnonzero(label == code)
         some = np.sort(rng.permutation(all_of)[:PER_CHIP_AND_CLASS])
         taken.append(some)
-        weights.append(np.full(len(some), len(some) ** -0.5))
+        weights.append(np.full(len(some), repeat[some].sum() ** -0.5))
     flat = np.concatenate(taken)
     rows, cols = (torch.from_numpy(at) for at in np.unravel_index(flat, label.shape))
     codes = torch.from_numpy(label.ravel()[flat].astype(np.int64))
-    return rows, cols, codes, torch.from_numpy(np.concatenate(weights))
+    even, repeats = torch.from_numpy(np.concatenate(weights)), torch.from_numpy(repeat[flat])
+    return rows, cols, codes, even, repeats
 
 
 def _thinned(labelled: _Labelled, seed: int) -> _Labelled:
@@ -246,6 +269,7 @@ def _thinned(labelled: _Labelled, seed: int) -> _Labelled:
         labelled.weights[kept] * lost[classes],
         [labelled.groups[i] for i in kept],
         labelled.counts,
+        None if labelled.repeats is None else labelled.repeats[kept],
     )
 
 

@@ -11,13 +11,26 @@ from earthloom.tasks.forest import ForestHead
 
 
 def grow_forest(
-    features: Tensor, classes: Tensor, *, class_count: int, trees: int, seed: int
+    features: Tensor,
+    classes: Tensor,
+    *,
+    class_count: int,
+    trees: int,
+    seed: int,
+    weights: Tensor | None = None,
 ) -> ForestHead:
-    """A random forest on features (N, F) of pixels of class index (N,), scikit-learn's defaults."""
+    """A random forest on features (N, F) of pixels of class index (N,), scikit-learn's defaults.
+
+    With `weights` (N,), a tree's pixels are drawn in proportion to them.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
+    if weights is not None:
+        kept = weights > 0
+        features, classes, weights = features[kept], classes[kept], weights[kept]
     forest = RandomForestClassifier(n_estimators=trees, random_state=seed, n_jobs=-1)
-    forest.fit(features.numpy(), classes.numpy())
+    drawn_by = None if weights is None else weights.numpy().astype(np.float64)
+    forest.fit(features.numpy(), classes.numpy(), sample_weight=drawn_by)
     return head_of(forest, features.shape[1], class_count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -89,7 +90,8 @@ class _Training(L.LightningModule):
         batch = self.augment(batch, self.global_step)
         assert batch.label is not None
         logits = self.head(self.encoder(batch).pixels)
-        return self.task.loss(logits, batch.label, self.get_buffer("class_weights"))
+        weights = self.get_buffer("class_weights")
+        return self.task.loss(logits, batch.label, weights, batch.weight)
 
     def configure_optimizers(self) -> Any:
         optimiser = torch.optim.AdamW(
@@ -127,9 +129,12 @@ def _batches(
 
 
 def _crop(choice: NetworkModel, samples: Samples) -> int | None:
-    """Pixels of the piece that a step trains on; None where chips are not larger."""
-    smallest = min(samples[0].shape)
-    return choice.crop if choice.crop is not None and choice.crop < smallest else None
+    """Pixels of the piece that a step trains on, whole ones of every layer; None where chips are
+    not larger."""
+    if choice.crop is None or choice.crop >= min(samples[0].shape):
+        return None
+    step = math.lcm(*(spec.factor for spec in samples.specs.values()))
+    return max(choice.crop // step, 1) * step
 
 
 def _train(module: _Training, batches: Loader, choice: NetworkModel, tick: Any) -> None:
@@ -156,8 +161,8 @@ def _label_counts(samples: Samples, task: PixelClasses) -> NDArray[np.int64]:
     """(n, K) labelled pixels of each class in each chip; LabelError with fewer than two classes."""
     counts = np.zeros((len(samples), 256), np.int64)
     for row, chip in zip(counts, chips_of(samples)):
-        if chip.label is not None:
-            row += np.bincount(chip.label.ravel(), minlength=256)
+        if chip.usable_label is not None:
+            row += np.bincount(chip.usable_label.ravel(), minlength=256)
     counts = counts[:, list(task.codes)]
     totals = counts.sum(axis=0)
     present = [name for name, count in zip(task.names, totals, strict=True) if count]

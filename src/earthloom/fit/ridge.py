@@ -59,20 +59,28 @@ def solve_ridge(
     class_count: int,
     random_features: int,
     seed: int,
+    repeats: Tensor | None = None,
 ) -> RidgeSolution:
     """Solves a head on features (N, F) of pixels of class index (N,).
 
     `groups` are held out together to choose the penalty and the temperature; `weights` (N,) say
-    how much each pixel counts among those of its class. The same arguments give the same head.
+    how much each pixel counts among those of its class. `repeats` (N,) say how many pixels each
+    stands for, in everything: one of 2 is the same pixel twice, one of 0 is none, and None is one
+    each. The same arguments give the same head.
     """
-    head = _standardised(features, class_count, random_features, seed)
+    if repeats is not None:
+        kept = repeats > 0
+        groups = [group for group, used in zip(groups, kept.tolist(), strict=True) if used]
+        features, classes, repeats = features[kept], classes[kept], repeats[kept].double()
+        weights = weights[kept].double() * repeats
+    head = _standardised(features, class_count, random_features, seed, repeats)
     head.absent.copy_(torch.bincount(classes, minlength=class_count) == 0)
     target = F.one_hot(classes, class_count).double()
     balanced = weights.double() * _class_weights(classes, weights, class_count)[classes]
     problem = _decompose(head.expand(features).double(), target, balanced)
     folds = torch.from_numpy(_inner_folds(groups, seed))
     found = [
-        (penalty, *_calibrated(_held_out(problem, penalty, folds), head, classes, weights))
+        (penalty, *_calibrated(_held_out(problem, penalty, folds), head, classes, weights, repeats))
         for penalty in _PENALTIES
     ]
     penalty, loss, temperature, accuracy = min(found, key=lambda each: each[1])
@@ -81,25 +89,39 @@ def solve_ridge(
     return RidgeSolution(head, penalty, temperature, loss, accuracy)
 
 
-def _standardised(features: Tensor, classes: int, random_features: int, seed: int) -> RidgeHead:
+def _standardised(
+    features: Tensor, classes: int, random_features: int, seed: int, repeats: Tensor | None
+) -> RidgeHead:
     """A head with its features' mean and scale, and seeded random frequencies."""
     head = RidgeHead(features.shape[1], classes, random_features)
-    std, mean = torch.std_mean(features.double(), dim=0, correction=0)
+    var, mean = _var_mean(features, repeats)
+    std = var.sqrt()
     head.mean.copy_(mean)
     head.scale.copy_(torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std.clamp(min=1e-12), 0.0))
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(head.frequencies.shape, generator=generator)
-    head.frequencies.copy_(drawn / _typical_distance(head.standardise(features)))
+    head.frequencies.copy_(drawn / _typical_distance(head.standardise(features), repeats))
     return head
 
 
-def _typical_distance(rows: Tensor) -> Tensor:
+def _var_mean(rows: Tensor, repeats: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variance and mean (F,) of rows (N, F), each of which stands for `repeats` (N,)."""
+    rows = rows.double()
+    if repeats is None:
+        var, mean = torch.var_mean(rows, dim=0, correction=0)
+        return var, mean
+    share = (repeats / repeats.sum())[:, None]
+    mean = (share * rows).sum(dim=0)
+    return (share * (rows - mean) ** 2).sum(dim=0), mean
+
+
+def _typical_distance(rows: Tensor, repeats: Tensor | None) -> Tensor:
     """Root mean square distance between standardised pixels, the width of the Gaussian kernel.
 
     Within 6 % of the usual median distance on the tables of `benchmarks/crops.py`, but exact
     without drawing pairs, and the same whatever the order of the pixels.
     """
-    spread = rows.double().var(dim=0, correction=0).sum()
+    spread = _var_mean(rows, repeats)[0].sum()
     return (2 * spread).sqrt().clamp(min=1e-3).float()
 
 
@@ -160,7 +182,7 @@ def _held_out(problem: _Problem, penalty: float, folds: Tensor) -> Tensor:
 
 
 def _calibrated(
-    scores: Tensor, head: RidgeHead, classes: Tensor, weights: Tensor
+    scores: Tensor, head: RidgeHead, classes: Tensor, weights: Tensor, repeats: Tensor | None
 ) -> tuple[float, float, float]:
     """Held-out loss at the best temperature, that temperature, and the accuracy."""
     scores = scores.masked_fill(head.absent, -torch.inf)
@@ -171,7 +193,8 @@ def _calibrated(
         for t in _TEMPERATURES
     ]
     best = int(np.argmin(losses))
-    accuracy = float((scores.argmax(1) == classes).double().mean())
+    right = (scores.argmax(1) == classes).double()
+    accuracy = float(_var_mean(right[:, None], repeats)[1])
     return losses[best], _TEMPERATURES[best], accuracy
 
 

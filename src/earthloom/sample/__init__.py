@@ -1,14 +1,23 @@
 """The sample contract: what a chip is, from the archive to the model, in numpy and torch alone.
 
-Chips as tensors are in `earthloom.sample.batch`, and their memory in `room`, `crew` and `needs`; these
-import torch, and this does not.
+Chips as tensors are in `earthloom.sample.batch`, and their memory in `room`, `crew` and `needs`;
+these import torch, and this does not.
 """
 
-from earthloom.sample.chip import UNLABELLED, Chip, Layer, LayerSpec, Moments
+from earthloom.sample.chip import (
+    IGNORE,
+    UNLABELLED,
+    Chip,
+    Layer,
+    LayerSpec,
+    Moments,
+    weight_unless_one,
+)
 from earthloom.sample.place import Place, Shape2d, Window
 from earthloom.sample.samples import Samples, Subset, chips_of
 
 __all__ = [
+    "IGNORE",
     "UNLABELLED",
     "Chip",
     "Layer",
@@ -20,4 +29,5 @@ __all__ = [
     "Subset",
     "Window",
     "chips_of",
+    "weight_unless_one",
 ]

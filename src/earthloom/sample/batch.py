@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from earthloom.errors import ContractError
-from earthloom.sample.chip import Chip, Moments
+from earthloom.sample.chip import IGNORE, UNLABELLED, Chip, Moments
 from earthloom.sample.place import Place
 
 
@@ -54,21 +54,35 @@ class Batch:
     ids: tuple[str, ...]
     layers: Mapping[str, LayerBatch]
     label: Tensor | None
-    """(B, H, W) int64 class codes on the base grid, 0 where unlabelled; None without labels."""
+    """(B, H, W) int64 class codes on the base grid, 0 where unlabelled, `IGNORE` where they must
+    not be used; None without labels."""
     mean: Tensor | None = None
     """(B, N) float32, see `Moments`; None where chips have none."""
     covariance: Tensor | None = None
     """(B, N, N) float32."""
     places: tuple[Place | None, ...] = ()
     """Of each chip, or empty where nobody asked for them."""
+    weight: Tensor | None = None
+    """(B, H, W) float32: how much the label of a pixel counts, see `Chip.weight`; 1 throughout for
+    chips without weights. None where no chip has any."""
+
+    @property
+    def usable_label(self) -> Tensor | None:
+        """(B, H, W) the label, 0 where it does not count: `IGNORE`, or weight 0."""
+        if self.label is None:
+            return None
+        unused = self.label == IGNORE
+        if self.weight is not None:
+            unused = unused | (self.weight == 0)
+        return self.label.masked_fill(unused, UNLABELLED)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         layers = {key: layer.to(device) for key, layer in self.layers.items()}
-        label, mean, covariance = (
-            _moved(each, device) for each in (self.label, self.mean, self.covariance)
+        label, mean, covariance, weight = (
+            _moved(each, device) for each in (self.label, self.mean, self.covariance, self.weight)
         )
-        return Batch(self.ids, layers, label, mean, covariance, self.places)
+        return Batch(self.ids, layers, label, mean, covariance, self.places, weight)
 
 
 def _moved(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
@@ -87,6 +101,20 @@ def moments_side_by_side(
     return (
         torch.from_numpy(np.stack([each.mean for each in known])),
         torch.from_numpy(np.stack([each.covariance for each in known])),
+    )
+
+
+def weights_side_by_side(chips: Sequence[Chip]) -> Tensor | None:
+    """(B, H, W) float32, 1 throughout for chips without weights; None where no chip has any."""
+    if all(chip.weight is None for chip in chips):
+        return None
+    return torch.from_numpy(
+        np.stack(
+            [
+                np.ones(chip.shape, np.float32) if chip.weight is None else chip.weight
+                for chip in chips
+            ]
+        )
     )
 
 
@@ -122,4 +150,5 @@ def collate(chips: Sequence[Chip]) -> Batch:
         mean=mean,
         covariance=covariance,
         places=tuple(chip.place for chip in chips),
+        weight=weights_side_by_side(chips),
     )

@@ -13,6 +13,15 @@ from earthloom.sample.place import Place, Shape2d
 UNLABELLED = 0
 """The label of a pixel that has none; class codes start at 1, and a map's nodata is 0 as well."""
 
+IGNORE = 255
+"""The label of a pixel that must not be used, whatever else is said of it; `UNLABELLED` pixels are
+those of which nothing is said.
+
+Both may be in the label of a chip, in memory and in a store, and neither is ever a class: losses,
+metrics and counts of labelled pixels pass them over. They differ where labels are made: another
+label, or a background class, may fill what is `UNLABELLED`, and never what is `IGNORE`.
+"""
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -125,10 +134,46 @@ class Chip:
     layers: Mapping[str, Layer]
     """By the key of their specification."""
     label: NDArray[np.uint8] | None = None
-    """(H, W) class codes on the base grid, `UNLABELLED` where there is none."""
+    """(H, W) class codes on the base grid, `UNLABELLED` where there is none, `IGNORE` where it must
+    not be used."""
     group: str = ""
     """What must not be split between training and test: a place, a block, a date."""
     place: Place | None = None
     """Absent for a photograph, or for a bare pixel series."""
     moments: Moments | None = None
     """Of the whole place that the chip was cut from, where a model compares with it."""
+    weight: NDArray[np.float32] | None = None
+    """(H, W) how much the label of a pixel counts, 0 and above; None for 1 wherever there is one.
+    2 is the same pixel twice, 0 is no label. It says nothing where there is no class."""
+
+    def __post_init__(self) -> None:
+        if self.weight is None:
+            return
+        if self.label is None or self.label.shape != self.weight.shape:
+            label = "no label" if self.label is None else f"a label of {self.label.shape} pixels"
+            raise ContractError(
+                f"chip {self.id} has weights of {self.weight.shape} pixels and {label}"
+            )
+        if not (np.isfinite(self.weight) & (self.weight >= 0)).all():
+            raise ContractError(
+                f"chip {self.id} has label weights of {self.weight.min():g} to "
+                f"{self.weight.max():g}; valid are 0 and above"
+            )
+
+    @property
+    def usable_label(self) -> NDArray[np.uint8] | None:
+        """(H, W) the label, `UNLABELLED` where it does not count: `IGNORE`, or weight 0."""
+        if self.label is None:
+            return None
+        unused = self.label == IGNORE
+        if self.weight is not None:
+            unused |= self.weight == 0
+        return np.where(unused, np.uint8(UNLABELLED), self.label)
+
+
+def weight_unless_one(
+    label: NDArray[np.uint8], weight: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """The weights (H, W) of a label (H, W), or None if every pixel of a class has weight 1."""
+    classed = (label != UNLABELLED) & (label != IGNORE)
+    return None if (weight[classed] == 1).all() else weight

@@ -52,6 +52,8 @@ class ChipRoom:
     """Of the layers that are asked for."""
     label: NDArray[np.int64]
     """(H, W) on the base grid."""
+    weight: NDArray[np.float32]
+    """(H, W) of the label; left as it is by a chip without weights, whose notes say so."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class ChipNotes:
     place: Place | None
     moments: Moments | None
     labelled: bool
+    weighted: bool = False
+    """Whether its label has weights; None count as 1 beside chips that have some."""
 
 
 @runtime_checkable
@@ -92,7 +96,11 @@ def put(chip: Chip, room: ChipRoom) -> ChipNotes:
         room.label[:] = UNLABELLED
     else:
         np.copyto(room.label, chip.label)
-    return ChipNotes(chip.id, chip.place, chip.moments, chip.label is not None)
+    if chip.weight is not None:
+        np.copyto(room.weight, chip.weight)
+    return ChipNotes(
+        chip.id, chip.place, chip.moments, chip.label is not None, chip.weight is not None
+    )
 
 
 def _put_layer(layer: Layer, room: LayerRoom) -> None:

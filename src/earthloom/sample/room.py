@@ -16,7 +16,7 @@ from earthloom.sample.chip import Chip, LayerSpec
 from earthloom.sample.fill import ChipNotes, ChipRoom, LayerRoom, put
 from earthloom.sample.place import Shape2d
 
-_LABEL = "label"
+_LABEL, _WEIGHT = "label", "weight"
 _PARTS = ("pixels", "valid", "days", "dated")
 
 Bands = Mapping[str, tuple[int, ...] | None]
@@ -38,7 +38,10 @@ class RoomPlan:
     def tensors(self) -> dict[tuple[str, str], Tensor]:
         """Empty memory for a whole batch, by layer and part."""
         made: dict[tuple[str, str], Tensor] = {
-            (_LABEL, ""): torch.empty((self.size, *self.shape), dtype=torch.int64)
+            (_LABEL, ""): torch.empty((self.size, *self.shape), dtype=torch.int64),
+            # Where no chip has weights this costs memory only if it is pinned: pages that are never
+            # written are never there.
+            (_WEIGHT, ""): torch.empty((self.size, *self.shape)),
         }
         for key, chosen in self.bands.items():
             spec = self.specs[key]
@@ -73,7 +76,8 @@ class BatchRoom:
             )
             for key, chosen in self.plan.bands.items()
         }
-        return ChipRoom(layers, self._arrays[_LABEL, ""][number])
+        label, weight = (self._arrays[what, ""][number] for what in (_LABEL, _WEIGHT))
+        return ChipRoom(layers, label, weight)
 
     def batch(self, notes: Sequence[ChipNotes], done: Callable[[], None] | None = None) -> Batch:
         """The first chips as a batch, without a copy.
@@ -81,6 +85,10 @@ class BatchRoom:
         `done` is called once when the last tensor that shows this memory, a view of one included,
         is gone.
         """
+        weighted = any(each.weighted for each in notes)
+        for number, each in enumerate(notes):
+            if weighted and not each.weighted:
+                self._arrays[_WEIGHT, ""][number] = 1.0
         # A new array object each time: the tensor made of it, and every view of that tensor, keep
         # it alive, so its end is the end of them all.
         views = {name: array[: len(notes)] for name, array in self._arrays.items()}
@@ -98,6 +106,7 @@ class BatchRoom:
             mean=mean,
             covariance=covariance,
             places=tuple(each.place for each in notes),
+            weight=tensors[_WEIGHT, ""] if weighted else None,
         )
 
 
@@ -147,7 +156,8 @@ def collate_ragged(chips: Sequence[Chip], specs: Mapping[str, LayerSpec]) -> Bat
     """Chips of one shape side by side, padded to `specs` where dates or whole sensors are missing.
 
     `specs` are those of the samples, with the most dates. A chip without label is unlabelled
-    throughout where another one has a label. ContractError for chips of different shapes.
+    throughout where another one has a label, one without weights has 1 throughout where another one
+    has some. ContractError for chips of different shapes.
     """
     first = chips[0]
     plan = RoomPlan(specs, dict.fromkeys(specs), first.shape, len(chips))

@@ -55,13 +55,18 @@ class ChipNote:
     """Where it lies, and its bytes."""
     layers: Mapping[str, LayerNote]
     """Those that the chip has."""
+    weight: tuple[int, int] | None = None
+    """Where that of the label lies, and its bytes."""
 
     def to_json(self) -> dict[str, Any]:
         """The note as JSON values."""
         layers = {
             key: [each.at, each.size, each.mask, each.dates] for key, each in self.layers.items()
         }
-        return {**vars(self), "layers": layers}
+        value = {**vars(self), "layers": layers}
+        if self.weight is None:
+            del value["weight"]
+        return value
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "ChipNote":
@@ -70,8 +75,10 @@ class ChipNote:
             key: LayerNote(at, size, mask, None if dates is None else tuple(dates))
             for key, (at, size, mask, dates) in value["layers"].items()
         }
-        label = None if value["label"] is None else tuple(value["label"])
-        fields = {**value, "layers": layers, "label": label}
+        label, weight = (
+            None if value.get(what) is None else tuple(value[what]) for what in ("label", "weight")
+        )
+        fields = {**value, "layers": layers, "label": label, "weight": weight}
         return ChipNote(**{**fields, "transform": tuple(value["transform"])})
 
 
@@ -226,7 +233,9 @@ def table_of(
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """The table of all chips, and the names that its numbers stand for."""
     ids = [note.id.encode() for note in notes]
-    table = np.zeros(len(notes), table_dtype(max(map(len, ids), default=1), len(layers)))
+    weighted = any(note.weight is not None for note in notes)
+    dtype = table_dtype(max(map(len, ids), default=1), len(layers), weighted)
+    table = np.zeros(len(notes), dtype)
     table["id"] = ids
     found: dict[str, Any] = {}
     for what in ("group", "area", "crs"):
@@ -237,6 +246,8 @@ def table_of(
     table["transform"] = np.array([note.transform or (0.0,) * 6 for note in notes]).reshape(-1, 6)
     table["shard"] = np.repeat(np.arange(len(shards)), [each["chips"] for each in shards])
     table["label"] = [note.label or (-1, 0) for note in notes]
+    if weighted:
+        table["weight"] = [note.weight or (-1, 0) for note in notes]
     dates: dict[str, list[tuple[str, ...]]] = {}
     for number_of, key in enumerate(layers):
         every = [note.layers.get(key) for note in notes]
@@ -252,8 +263,11 @@ def table_of(
     return table, {**found, "dates": dates}
 
 
-def table_dtype(id_bytes: int, layers: int) -> np.dtype[Any]:
-    """Of a table's records; a layer's numbers are where it lies, its bytes, its mask, its dates."""
+def table_dtype(id_bytes: int, layers: int, weighted: bool) -> np.dtype[Any]:
+    """Of a table's records; a layer's numbers are where it lies, its bytes, its mask, its dates.
+
+    There is a column for weights if a chip has some (`weighted`).
+    """
     return np.dtype(
         [
             ("id", f"S{id_bytes}"),
@@ -263,6 +277,7 @@ def table_dtype(id_bytes: int, layers: int) -> np.dtype[Any]:
             ("transform", "<f8", (6,)),
             ("shard", "<i4"),
             ("label", "<i8", (2,)),
+            *((("weight", "<i8", (2,)),) if weighted else ()),
             *((f"layer_{number}", "<i8", (4,)) for number in range(layers)),
         ]
     )
