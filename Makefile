@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# A local server that speaks like S3, in an environment of its own: it needs older packages.
+S3 := .venv/s3
 
 .PHONY: venv demo test lint types docs check lock clean
 
@@ -14,12 +16,17 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
+$(S3)/.installed: $(STAMP) requirements/s3.txt
+	$(PYTHON) -m venv $(S3)
+	$(S3)/bin/python -m pip install --quiet --require-hashes -r requirements/s3.txt
+	touch $@
+
 # The main job, end to end, on the built-in simulated archive.
 demo: $(STAMP)
 	$(BIN)/earthloom demo demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest
+test: $(S3)/.installed
+	PATH="$$PATH:$(CURDIR)/$(S3)/bin" $(BIN)/python -m pytest
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -42,7 +42,7 @@ Scheduler = Annotated[
     str | None,
     typer.Option(
         envvar="EARTHLOOM_SCHEDULER",
-        help="Address of a dask scheduler whose workers make the cube, such as tcp://HOST:8786.",
+        help="Address of a dask scheduler whose workers make cubes and maps: tcp://HOST:8786.",
     ),
 ]
 
@@ -103,12 +103,13 @@ def init(
 @app.command()
 def run(
     project: ProjectFile = Path("project.yaml"),
+    scheduler: Scheduler = None,
     out: Out = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Do everything: search, cube, chips, fit, map, assess. Done stages are not done again."""
-    _verb("run", project, out, quiet, as_json)
+    _verb("run", project, out, quiet, as_json, arguments={"scheduler": scheduler})
 
 
 @app.command()
@@ -222,6 +223,7 @@ def map_(
     archive: Annotated[
         Path | None, typer.Option(help="The catalog.json of another archive.")
     ] = None,
+    scheduler: Scheduler = None,
     out: Out = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -242,8 +244,40 @@ def map_(
         changes["archive"] = {"kind": "catalog", "path": str(archive.absolute())}
     if changes and out is None:
         raise typer.BadParameter("another area, period or archive needs a folder of its own: --out")
-    saved = None if model is None else {"model": model}
-    _verb("map", project, out, quiet, as_json, changes, saved)
+    arguments = {"model": model, "scheduler": scheduler}
+    _verb("map", project, out, quiet, as_json, changes, arguments)
+
+
+@app.command(name="export-model")
+def export_model(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    project: ProjectFile = Path("project.yaml"),
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a saved model, such as out/fit/all.")
+    ] = None,
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the fitted network as ONNX, to run without torch, and measure it here."""
+    arguments = {"folder": folder, "model": model}
+    _verb("export_model", project, out, quiet, as_json, arguments=arguments)
+
+
+@app.command()
+def publish(
+    to: Annotated[str, typer.Argument(help="Object store, such as s3://BUCKET/PREFIX.")],
+    project: ProjectFile = Path("project.yaml"),
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="First name of stages to send: map, assess, polygons, collection, cube."),
+    ] = None,
+    out: Out = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Send finished maps and reports to an object store; what is there already is not sent."""
+    _verb("publish", project, out, quiet, as_json, arguments={"to": to, "parts": part})
 
 
 @app.command()

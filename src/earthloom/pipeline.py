@@ -44,14 +44,16 @@ from earthloom.cube.regularise import regular_cube
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
+from earthloom.fit.plan import Plan
 from earthloom.grid import Area, crs_wkt
-from earthloom.maps.make import MapInputs, make_map
+from earthloom.maps.make import MapInputs, MapSettings, make_map
+from earthloom.maps.planning import AUTO, stated_plan, timed_plan
 from earthloom.progress import Tick, bar, say, warn
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
 from earthloom.tasks import PixelClasses
-from earthloom.workers import Workers, workers_at
+from earthloom.workers import Cluster, Workers, workers_at
 
 _EPOCH = date(1970, 1, 1)
 WHOLE = "all"
@@ -361,16 +363,20 @@ class Pipeline:
     def map(self, name: str) -> StageResult:
         """The map of an area, by a model that has not seen the area where it is held out."""
         if self.model_folder is not None:
-            model, digest = load_model(self.model_folder), file_digest(self.model_folder)
+            folder = self.model_folder
+            model, digest = load_model(folder), file_digest(folder)
         else:
             model, fitted = self.model(name if name in self.folds else WHOLE)
-            digest = fitted.digest
+            folder, digest = fitted.folder, fitted.digest
         cube, cube_stage = self.cubes[name]
         outline = self.areas[name].outline
+        plan = self._plan(name, model, digest)
         inputs = {
+            "plan": plan.inputs(),
             "cube": cube_stage.digest,
             "model": digest,
-            "map": self.project.map.as_inputs(),
+            # Polygons are made of the finished map.
+            "map": self.project.map.model_dump(mode="json", exclude={"polygons"}),
             "outline": outline.wkt if outline is not None else None,
         }
         made_of = MapInputs(
@@ -382,14 +388,37 @@ class Pipeline:
             dates=self._dates(name),
             scenes=[s.id for s in self.scenes[name] if s.id not in self.failed],
             provenance={"project": self.project.name, "seed": self.project.seed, "inputs": inputs},
+            collection=self.project.name,
+            model_folder=folder,
         )
-        settings = self.project.map
+        choice = self.project.map
+        settings = MapSettings(choice.window, choice.overlap, choice.exact, plan)
+        # On one machine the map's own threads share the model.
+        workers = self.workers if isinstance(self.workers, Cluster) else None
 
         def write(folder: Path) -> None:
             with bar("map") as tick:
-                make_map(made_of, settings.window, settings.overlap, folder, tick)
+                make_map(made_of, settings, folder, tick, workers)
 
         return self.stage(f"map/{name}", inputs, write)
+
+    def _plan(self, name: str, model: Model, digest: str) -> Plan:
+        """How the model is evaluated. What was timed is kept, so that a map has one plan."""
+        choice = self.project.map
+        if choice.precision != AUTO:
+            return stated_plan(model, choice)
+        cube, cube_stage = self.cubes[name]
+
+        def write(folder: Path) -> None:
+            moments = self.moments(name)[0] if model.needs_moments else None
+            chosen = timed_plan(model, cube, choice, moments)
+            for note in chosen.notes:
+                say(f"plan       {note}")
+            (folder / "plan.json").write_text(canonical_json(chosen.plan.to_json()), "utf-8")
+
+        inputs = {"model": digest, "cube": cube_stage.digest, "map": choice.as_inputs()}
+        result = self.stage(f"plan/{name}", inputs, write)
+        return Plan.from_json(json.loads((result.folder / "plan.json").read_text("utf-8")))
 
     def _dates(self, name: str) -> tuple[date, date]:
         if self.project.dates is not None:

@@ -7,7 +7,7 @@ mapping of JSON values: paths of results, and their main figures.
 import platform
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ from typing import Any
 import earthloom
 from earthloom.assessment import REPORT, assess_project
 from earthloom.cube.export import export_cogs, export_netcdf
-from earthloom.errors import ProjectError, choices
+from earthloom.delivery import deliver
+from earthloom.energy import Assumptions, EnergyUse, metered
+from earthloom.errors import DataError, ProjectError, choices
 from earthloom.maps import ITEM, MAP, PROBABILITY
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
+from earthloom.publish import publish as send
 from earthloom.stages import canonical_json, disk_errors, write_atomic
 from earthloom.workers import workers_at
 
 Summary = dict[str, Any]
 
 RUN_RECORD = "run.json"
+PUBLISHED = ("map", "polygons", "collection", "assess")
+"""Stages that people look at: they are sent where none are named."""
 EXPORTS = {"cog": export_cogs, "netcdf": export_netcdf}
 
 
@@ -108,10 +113,52 @@ def fit(project: Project) -> Summary:
     return {"model": str(result.folder), "failed_scenes": pipeline.failed}
 
 
-def map(project: Project, model: Path | None = None) -> Summary:
-    """Maps each area, with a saved model if one is given."""
+def map(project: Project, model: Path | None = None, scheduler: str | None = None) -> Summary:
+    """Maps each area, with a saved model if one is given, on the cluster at a scheduler's address
+    if one is given."""
+    pipeline = Pipeline(project, model_folder=model, workers=workers_at(scheduler))
+    made: Summary = {"maps": _maps(pipeline)} | deliver(pipeline)
+    return made | {"failed_scenes": pipeline.failed}
+
+
+def export_model(
+    project: Project, folder: Path, model: Path | None = None, windows: int = 32
+) -> Summary:
+    """Writes the fitted network as ONNX, in float32 and int8, and measures which runs fastest here.
+
+    `windows` of the project's areas set the ranges of the int8 numbers.
+    """
+    from earthloom.fit.export import export_model as write_onnx
+    from earthloom.fit.exported import choose_export
+    from earthloom.fit.model import load_model
+    from earthloom.maps.examples import example_windows
+
     pipeline = Pipeline(project, model_folder=model)
-    return {"maps": _maps(pipeline), "failed_scenes": pipeline.failed}
+    fitted = load_model(model) if model is not None else pipeline.model()[0]
+    each = max(windows // len(pipeline.cubes), 1)
+    seen = [
+        window
+        for found, _ in pipeline.cubes.values()
+        for window in example_windows(found, fitted.layers, project.map.window, each)
+    ]
+    if not seen:
+        raise DataError("nothing was seen in the area: there are no windows to calibrate with")
+    with disk_errors(folder):
+        written = write_onnx(fitted, folder, calibration=seen)
+        measured = choose_export(fitted, folder, seen[0])
+    return {
+        "files": [str(path) for path in written],
+        "measured": {f"{m.file} in {m.runtime}": vars(m) for m in measured},
+    }
+
+
+def publish(project: Project, to: str, parts: Sequence[str] | None = None) -> Summary:
+    """Sends finished stages, by default maps and what is made of them, to an object store."""
+    out = project.out_folder
+    there = [part for part in PUBLISHED if (out / part).exists()]
+    with bar("publish") as tick:
+        done = send(out, to, tick, parts or there or PUBLISHED[:1])
+    return {"to": to, "stages": list(done.stages), "sent": done.sent, "kept": done.kept}
 
 
 def assess(project: Project) -> Summary:
@@ -121,17 +168,18 @@ def assess(project: Project) -> Summary:
     return _assessed(pipeline, result.folder, figures) | {"failed_scenes": pipeline.failed}
 
 
-def run(project: Project) -> Summary:
+def run(project: Project, scheduler: str | None = None) -> Summary:
     """Does everything: from the archive to the maps, the assessment and the report."""
     began, clock = datetime.now(UTC), time.monotonic()
-    pipeline = Pipeline(project)
+    pipeline = Pipeline(project, workers=workers_at(scheduler))
     summary: Summary = {}
-    if not isinstance(project.archive, SeriesArchive):
-        summary["maps"] = _maps(pipeline)
-    result, figures = assess_project(pipeline)
+    with metered(Assumptions(**project.energy.model_dump())) as meter:
+        if not isinstance(project.archive, SeriesArchive):
+            summary |= {"maps": _maps(pipeline)} | deliver(pipeline)
+        result, figures = assess_project(pipeline)
     summary |= _assessed(pipeline, result.folder, figures)
     summary |= {"failed_scenes": pipeline.failed} | _resources(clock)
-    _record(pipeline, began, summary)
+    _record(pipeline, began, summary, meter.use())
     return summary
 
 
@@ -211,7 +259,7 @@ def _resources(clock: float) -> Summary:
     }
 
 
-def _record(pipeline: Pipeline, began: datetime, summary: Summary) -> None:
+def _record(pipeline: Pipeline, began: datetime, summary: Summary, used: EnergyUse) -> None:
     """Writes `run.json`: the only file that knows of time and host."""
     record = {
         "began": began.isoformat(timespec="seconds"),
@@ -223,6 +271,7 @@ def _record(pipeline: Pipeline, began: datetime, summary: Summary) -> None:
             name: "built" if result.fresh else "unchanged"
             for name, result in pipeline.finished.items()
         },
+        "energy": used.to_json(),
         "summary": summary,
     }
     write_atomic(pipeline.project.out_folder / RUN_RECORD, canonical_json(record))

@@ -174,10 +174,8 @@ class _Held(Generic[Unit, Result]):
         from distributed.protocol.pickle import loads
 
         if earthloom.__version__ != self._version:
-            raise StageError(
-                f"the worker at {get_worker().address} has Earthloom {earthloom.__version__}, but "
-                f"this machine has {self._version}; install the same on both"
-            )
+            worker = get_worker().address
+            raise StageError(_other_version(worker, earthloom.__version__, self._version))
         with self._lock:
             if self._work is None:
                 self._work = loads(self._content)
@@ -221,6 +219,7 @@ class _Job(Generic[Unit, Result]):
         self._threads = 0
         self._idle_since = float("inf")
         self._looked = float("-inf")
+        self._checked = False
         self._heard = time.monotonic()
         self._told = ""
 
@@ -281,13 +280,9 @@ class _Job(Generic[Unit, Result]):
         from distributed import KilledWorker
 
         name = self._units[unit]
-        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("earthloom"):
-            raise StageError(
-                f"a worker of {self._address} lacks Earthloom {earthloom.__version__} ({error}); "
-                "install it there"
-            ) from error
         if not isinstance(error, KilledWorker | MemoryError):
             raise error
+        self._check_versions()
         self._given_up[unit] += 1
         if self._given_up[unit] >= GIVEN_UP:
             raise StageError(
@@ -305,11 +300,24 @@ class _Job(Generic[Unit, Result]):
         try:
             threads = self._client.nthreads()
             self._threads = sum(threads.values())
+            if self._threads and not self._checked:
+                self._check_versions()
             self._tell(self._halted())
             if self._seconds and not self._waiting:
                 self._hurry(threads, self._client.processing())
         except (OSError, CancelledError) as error:
             self._lost(error)
+
+    def _check_versions(self) -> None:
+        """Looks whether workers have what this machine has. One that has no Earthloom at all cannot
+        say so itself: it dies of what it is sent. It waits for all of them, so it is seldom done.
+        """
+        self._checked = True
+        versions: Any = self._client.get_versions(packages=["earthloom"])
+        for worker, known in versions["workers"].items():
+            version = known["packages"].get("earthloom")
+            if version != earthloom.__version__:
+                raise StageError(_other_version(worker, version, earthloom.__version__))
 
     def _halted(self) -> str:
         """Why nothing goes on; empty if something does."""
@@ -347,6 +355,11 @@ class _Job(Generic[Unit, Result]):
             f"the dask scheduler at {self._address} was lost; what is done is kept: "
             "start it again, and run the same command"
         ) from error
+
+
+def _other_version(worker: str, version: str | None, ours: str) -> str:
+    has = f"has Earthloom {version}" if version else "lacks Earthloom"
+    return f"the worker at {worker} {has}, but this machine has {ours}; install the same on both"
 
 
 @contextmanager

@@ -227,6 +227,7 @@ def folds_inputs(folder: Path, cube: Cube) -> FoldsReportInputs:
         "classes": list(TASK.names),
         "model": FoldScores(ours).summary(TASK, "change"),
         "change-vectors": FoldScores(theirs).summary(TASK, "change"),
+        "leaks": {"paris": [], "pisa": ["test chips lie 20 m from training chips"]},
     }
     places = [
         PlaceInputs(Area("paris", BOX, None), cube, folder / "map", Known(codes), []),
@@ -247,6 +248,7 @@ def test_the_folds_report_shows_scores_and_places(tmp_path: Path, cube: Cube) ->
     assert "ahead of change-vector analysis in 1 of 2" in text
     assert "Mapped by a model that has not seen this place: 94.1 % right" in text
     assert "There is no reference here" in text
+    assert "test chips lie 20 m from training chips." in text
     assert html.count("data:image/jpeg") == 4
     assert html.count("data:image/png") == 4
     assert "<script" not in html

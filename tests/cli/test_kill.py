@@ -13,7 +13,7 @@ from earthloom.project import load_project
 
 MOMENTS = (
     "search.partial",
-    "cube/tiny.partial/cube.zarr",
+    "cube/tiny.partial",
     "cube/tiny",
     "chips.partial",
     "fit/all.partial",
@@ -59,7 +59,7 @@ def test_killed_at_every_stage_it_ends_with_the_same_bytes(
     assert left(out) == []
 
 
-@pytest.mark.parametrize("moment", ["cube/tiny.partial/cube.zarr", "map/tiny.partial"])
+@pytest.mark.parametrize("moment", ["cube/tiny.partial", "map/tiny.partial"])
 def test_killed_while_a_stage_is_replaced(
     moment, tmp_path, new_project, start, cli, finished, tree, left
 ):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pystac
@@ -33,6 +34,8 @@ VERBS = (
     "fit",
     "map",
     "assess",
+    "export-model",
+    "publish",
     "demo",
     "serve",
     "doctor",
@@ -309,3 +312,33 @@ def test_a_split_needs_its_assessment(tmp_path, cli, new_project):
     done = cli(tmp_path, "run")
     assert done.code == 2
     assert "'assess.by: split' needs 'chips.split'" in done.stderr
+
+
+def test_results_are_no_address(tmp_path, cli, new_project):
+    new_project(tmp_path, out="s3://bucket/out")
+    done = cli(tmp_path, "run")
+    assert done.code == 2
+    assert "send results to s3://bucket/out with 'earthloom publish'" in done.stderr
+
+
+def test_publish_refuses_what_is_no_store(tmp_path, cli, new_project):
+    new_project(tmp_path)
+    done = cli(tmp_path, "publish", "s3://bucket/maps")
+    assert done.code != 0
+    assert "map" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_network_is_exported_and_a_ridge_is_not(tmp_path, cli, new_project):
+    model = {"name": "unet", "width": 4, "levels": 1, "steps": 2, "batch": 2}
+    new_project(tmp_path / "net", model=model)
+    done = cli(tmp_path / "net", "export-model", "onnx", "-q", "--json")
+    assert done.code == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert {Path(file).name for file in made["files"]} == {"model.onnx", "model-int8.onnx"}
+    assert min(each["difference"] for each in made["measured"].values()) < 1e-4
+    new_project(tmp_path / "ridge")
+    done = cli(tmp_path / "ridge", "export-model", "onnx", "-q")
+    assert done.code == 1
+    assert "network" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

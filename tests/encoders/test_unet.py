@@ -48,3 +48,48 @@ def test_nothing_beyond_the_radius_matters():
     first, second = body(image), body(other)
     assert torch.equal(first[..., :48], second[..., :48])
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("layers", [(FINE,), (FINE, COARSE)])
+def test_a_local_network_says_the_same_of_a_window_as_of_the_whole(layers):
+    """Where the window starts on the alignment, beyond the radius of its borders."""
+    torch.manual_seed(0)
+    statistics = {s.key: Statistics((0.5,) * len(s.bands), (0.3,) * len(s.bands)) for s in layers}
+    encoder = UNet(layers, statistics, width=4, levels=2, norm="batch").eval()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+    assert encoder.is_local
+    chip = _chip(Shape2d(120, 120))
+    start, stop, margin = 5 * encoder.alignment, 25 * encoder.alignment, encoder.radius
+    cut = {
+        key: Layer(
+            layer.spec,
+            layer.pixels[..., start // f : stop // f, start // f : stop // f],
+            layer.valid[..., start // f : stop // f, start // f : stop // f],
+            layer.days,
+        )
+        for key, layer in chip.layers.items()
+        for f in (layer.spec.factor,)
+    }
+    size = stop - start
+    with torch.inference_mode():
+        whole = encoder(collate([chip])).pixels
+        window = encoder(collate([Chip("w", Shape2d(size, size), cut)])).pixels
+    inner = slice(start + margin, stop - margin)
+    np.testing.assert_allclose(
+        window[..., margin : size - margin, margin : size - margin],
+        whole[..., inner, inner],
+        atol=1e-5,
+    )
+    assert not torch.allclose(window, whole[..., start:stop, start:stop], atol=1e-3)
+
+
+def test_a_network_is_made_again_from_its_config():
+    statistics = {FINE.key: Statistics((0.5, 0.5), (0.3, 0.3))}
+    for norm, local in (("group", False), ("batch", True)):
+        encoder = UNet((FINE,), statistics, width=4, levels=3, norm=norm)
+        again = UNet((FINE,), statistics, **encoder.config())
+        again.load_state_dict(encoder.state_dict())
+        assert again.is_local is local
+        assert again.alignment == 8

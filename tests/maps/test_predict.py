@@ -1,7 +1,6 @@
-"""Prediction window by window is prediction of the whole."""
+"""Prediction window by window, from pixels that are read in other pieces than windows."""
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -9,47 +8,65 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earthloom.maps import PROBABILITY_NODATA, PROBABILITY_SCALE
-from earthloom.maps.cog import quantised
-from earthloom.maps.predict import Tiling, predict_strips, tiling_for
+from earthloom.maps import predict
+from earthloom.maps.blend import mean_of
+from earthloom.maps.predict import PartPixels, ahead, predict_part
+from earthloom.maps.tiling import Tiling, layout_of
 from earthloom.sample import Layer, LayerSpec, Shape2d, Window
-from earthloom.tasks import PixelClasses, decide
 
 FINE = LayerSpec("optical", 10, ("red",), "1", ("1",), (660.0,))
 COARSE = LayerSpec("optical", 20, ("swir",), "1", ("1",), (1610.0,), factor=2)
-TASK = PixelClasses((1, 2, 5), ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+STATIC = LayerSpec("dem", 10, ("height",), "m", ("static",), (None,))
 DAYS = np.zeros(1, np.int32)
 
 
 @dataclass(frozen=True)
-class ListedCube:
-    """A cube in memory: what lies outside is not valid."""
+class Image:
+    """Layers in memory; notes what was read of them."""
 
-    image: np.ndarray
-    specs: dict[str, LayerSpec]
+    layers: dict
+    shape: Shape2d
+    read: list = field(default_factory=list)
 
     @property
-    def shape(self):
-        return Shape2d(*self.image.shape)
+    def specs(self):
+        return {spec.key: spec for spec in self.layers}
 
     def window(self, window):
-        rows, cols = window.shape
-        pixels = np.full((1, 1, rows, cols), np.nan, np.float32)
-        part = self.image[window.row : window.row + rows, window.col : window.col + cols]
+        self.read.append(window)
+        return {spec.key: self._cut(spec, window.coarser(spec.factor)) for spec in self.layers}
+
+    def _cut(self, spec, window):
+        pixels = np.full((1, 1, *window.shape), np.nan, np.float32)
+        rows, cols = window.row + window.shape.rows, window.col + window.shape.cols
+        part = self.layers[spec][window.row : rows, window.col : cols]
         pixels[0, 0, : part.shape[0], : part.shape[1]] = part
-        return {FINE.key: Layer(FINE, pixels, ~np.isnan(pixels[:, 0]), DAYS)}
+        return Layer(spec, pixels, ~np.isnan(pixels[:, 0]), DAYS)
 
 
 @dataclass(frozen=True)
-class FakeModel:
-    """Probabilities from a function of the pixels; stands for a `Model`."""
+class Ready:
+    """A prediction that is there."""
+
+    shares: torch.Tensor
+
+    def result(self):
+        return self.shares
+
+
+@dataclass(frozen=True)
+class Model:
+    """Probabilities from a function of the pixels."""
 
     function: object
-    radius: int
-    layers: tuple[LayerSpec, ...] = (FINE, COARSE)
-    task: PixelClasses = TASK
+    planes: int = 3
 
-    def probabilities(self, batch):
+    ahead: int = 2
+
+    def begin(self, batch):
+        return Ready(self._predicted(batch))
+
+    def _predicted(self, batch):
         layer = batch.layers[FINE.key]
         shares = self.function(layer.pixels[:, 0, 0])
         return torch.where(layer.valid[:, 0][:, None], shares, torch.nan)
@@ -64,23 +81,26 @@ def per_pixel(pixels):
     return torch.stack([value, 1 - value, value * 0], dim=1)
 
 
-def _image(rows, cols, seed=0):
+def _noise(rows, cols, seed=0):
     rng = np.random.default_rng(seed)
     image = rng.random((rows, cols)).astype(np.float32)
     image[rng.random((rows, cols)) < 0.1] = np.nan
     return image
 
 
-def _whole(model, image, tiling):
-    cube = ListedCube(image, {FINE.key: FINE})
-    ticks = []
-    strips = list(predict_strips(model, cube, tiling, lambda *done: ticks.append(done)))
-    assert ticks[-1][0] == ticks[-1][1] == len(strips)
-    rows = [row for row, _ in strips]
-    ends = [row + strip.shape[1] for row, strip in strips]
-    assert rows == [0, *ends[:-1]]
-    assert ends[-1] == image.shape[0]
-    return np.concatenate([strip for _, strip in strips], axis=1)
+def _part(image, layout, part):
+    return PartPixels(image, layout, part, 2, frozenset(layout.windows(part)))
+
+
+def _whole(function, image, tiling):
+    """(K, H, W) of an image that is one part."""
+    shape = Shape2d(*image.shape)
+    layout = layout_of(shape, tiling, part=10_000)
+    (part,) = layout.parts()
+    pixels = _part(Image({FINE: image}, shape), layout, part)
+    with ahead(pixels.batches()) as batches:
+        strips = [sums for _, sums in predict_part(Model(function), layout, part, batches)]
+    return mean_of(np.concatenate(strips, axis=1))[:, : shape.rows, : shape.cols]
 
 
 tilings = st.tuples(st.integers(2, 20), st.integers(1, 20)).map(lambda x: Tiling(x[0], min(x)))
@@ -90,33 +110,13 @@ sizes = st.integers(1, 45)
 @settings(deadline=None, max_examples=60)
 @given(sizes, sizes, tilings, st.sampled_from([constant, per_pixel]))
 def test_windows_do_not_show(rows, cols, tiling, function):
-    """Weights of overlapping windows sum to one: what every window says alike is said."""
-    image = _image(rows, cols)
-    found = _whole(FakeModel(function, radius=1), image, tiling)
+    """What every window says alike is said, up to the borders of the image."""
+    image = _noise(rows, cols)
+    found = _whole(function, image, tiling)
     wanted = function(torch.from_numpy(image)[None])[0].numpy()
     seen = ~np.isnan(image)
     np.testing.assert_allclose(found[:, seen], wanted[:, seen], atol=1e-5)
     assert np.isnan(found[:, ~seen]).all()
-
-
-@settings(deadline=None, max_examples=60)
-@given(tilings)
-def test_ramp_is_never_zero_and_falls_towards_the_edges(tiling):
-    ramp = tiling.ramp()
-    assert ramp.shape == (tiling.size,)
-    assert (ramp > 0).all()
-    assert (ramp <= 1).all()
-    np.testing.assert_array_equal(ramp, ramp[::-1])
-    assert (np.diff(ramp[: -(-tiling.size // 2)]) >= 0).all()
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(1, 200), tilings)
-def test_windows_reach_both_ends(length, tiling):
-    starts = tiling.starts(length)
-    assert starts[0] == 0
-    assert starts[-1] + tiling.size >= length
-    assert all(b - a == tiling.stride <= tiling.size for a, b in pairwise(starts))
 
 
 def test_blending_hides_the_seams():
@@ -127,51 +127,59 @@ def test_blending_hides_the_seams():
         return torch.stack([ramp, 1 - ramp, ramp * 0], dim=1)
 
     image = np.zeros((32, 96), np.float32)
-    hard = _whole(FakeModel(edgy, radius=4), image, Tiling(32, 32))[0, 16]
-    soft = _whole(FakeModel(edgy, radius=4), image, Tiling(32, 16))[0, 16]
+    hard = _whole(edgy, image, Tiling(32, 32))[0, 16]
+    soft = _whole(edgy, image, Tiling(32, 16))[0, 16]
     assert np.abs(np.diff(soft)).max() < 0.2 * np.abs(np.diff(hard)).max()
 
 
-@pytest.mark.parametrize(
-    ("radius", "window", "overlap", "wanted"),
-    [
-        (0, 64, 0.25, Tiling(64, 64)),
-        (1, 64, 0.25, Tiling(64, 48)),
-        (3, 65, 0.5, Tiling(64, 32)),
-        (3, 1, 0.0, Tiling(2, 2)),
-        (3, 4, 0.75, Tiling(4, 2)),
-    ],
-)
-def test_tiling_suits_the_layers(radius, window, overlap, wanted):
-    assert tiling_for(FakeModel(constant, radius), window, overlap) == wanted
-
-
 @settings(deadline=None, max_examples=40)
-@given(st.integers(2, 9), st.integers(0, 1000))
-def test_quantised_probabilities_stay_close_and_sum_to_one(classes, seed):
-    rng = np.random.default_rng(seed)
-    shares = rng.dirichlet(np.ones(classes), size=(3, 4)).transpose(2, 0, 1).astype(np.float32)
-    shares[:, 0, 0] = np.nan
-    stored = quantised(shares)
-    assert stored.dtype == np.uint8
-    assert (stored[:, 0, 0] == PROBABILITY_NODATA).all()
-    said = ~np.isnan(shares)
-    assert (stored[said] <= 250).all()
-    assert np.abs(stored[said] * PROBABILITY_SCALE - shares[said]).max() <= 0.5001 / 250
-    total = stored.astype(int).sum(axis=0).ravel()[1:]
-    assert np.abs(total - 250).max() <= classes / 2
+@given(st.integers(2, 40), st.integers(2, 30), st.integers(1, 9), st.integers(1, 4))
+def test_windows_hold_their_own_pixels_of_every_layer(rows, cols, steps, high):
+    """However the rows are read, and each is read once."""
+    before, predict.READ = predict.READ, 2 * high
+    try:
+        fine, coarse = _noise(rows, cols), _noise(-(-rows // 2), -(-cols // 2), 1)
+        image = Image({FINE: fine, COARSE: coarse}, Shape2d(rows, cols))
+        layout = layout_of(image.shape, Tiling(2 * steps, 2 * max(steps // 2, 1), 0, 2, 2), 12)
+        for part in layout.parts():
+            image.read.clear()
+            windows = _part(image, layout, part).batches()
+            batches = [each.batch for each in windows]
+            read = list(image.read)
+            for batch in batches:
+                for at, name in enumerate(batch.ids):
+                    row, col = map(int, name.split("_"))
+                    shape = Shape2d(*batch.layers[FINE.key].pixels.shape[-2:])
+                    wanted = image.window(Window(row, col, shape))
+                    for key, layer in wanted.items():
+                        found = batch.layers[key].pixels[at].numpy()
+                        np.testing.assert_array_equal(found, layer.pixels)
+            covered = [row for each in read for row in range(each.row, each.row + each.shape.rows)]
+            assert covered == list(range(part.rows.start, part.rows.end))
+    finally:
+        predict.READ = before
 
 
-def test_decision_says_nothing_where_nothing_was_seen():
-    shares = np.array([[0.2, np.nan], [0.5, np.nan], [0.3, np.nan]], np.float32)[:, None]
-    np.testing.assert_array_equal(decide(shares, (1, 2, 5)), [[2, 0]])
+def test_a_layer_that_never_changes_shows_nothing():
+    """Elevation is known under every cloud: a window of nothing else is not predicted."""
+    shape = Shape2d(8, 8)
+    unseen, height = np.full((8, 8), np.nan, np.float32), np.ones((8, 8), np.float32)
+    layout = layout_of(shape, Tiling(8, 8))
+    (part,) = layout.parts()
+    for layers, wanted in (({FINE: unseen, STATIC: height}, 0), ({STATIC: height}, 1)):
+        windows = _part(Image(layers, shape), layout, part).batches()
+        assert len(list(windows)) == wanted
 
 
-def test_window_keeps_memory_of_a_row_of_windows():
-    """However long the area, a strip is no longer than a window."""
-    image = _image(500, 20)
-    cube = ListedCube(image, {FINE.key: FINE})
-    model = FakeModel(per_pixel, radius=2)
-    for _, strip in predict_strips(model, cube, Tiling(16, 12), lambda *_: None):
-        assert strip.shape[1] <= 16
-    assert Window(0, 0, Shape2d(16, 16)).coarser(2).shape == Shape2d(8, 8)
+def test_an_error_while_reading_ends_the_prediction():
+    """It is not lost in the thread that reads."""
+
+    class Torn(Image):
+        def window(self, window):
+            raise OSError("torn file")
+
+    layout = layout_of(Shape2d(8, 8), Tiling(4, 4))
+    (part,) = layout.parts()
+    pixels = _part(Torn({FINE: _noise(8, 8)}, Shape2d(8, 8)), layout, part)
+    with ahead(pixels.batches()) as batches, pytest.raises(OSError, match="torn file"):
+        list(predict_part(Model(constant), layout, part, batches))

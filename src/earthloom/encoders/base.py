@@ -61,6 +61,18 @@ class Encoder(nn.Module, ABC):
         return 1
 
     @property
+    def alignment(self) -> int:
+        """Pixels of the base grid, both ways, on multiples of which a window of a larger image must
+        start, so that the encoder's own coarser grids lie in it as they lie in the image."""
+        return self.stride
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what lies beyond the radius has no effect at all. An encoder that is normalised
+        over its whole input is not local."""
+        return True
+
+    @property
     @abstractmethod
     def channels(self) -> int:
         """Number of features F."""
@@ -113,14 +125,15 @@ def mask_on_base_grid(valid: Tensor, shape: Shape2d) -> Tensor:
 
 def base_shape(layers: Sequence[LayerSpec], batch: Batch) -> Shape2d:
     """Rows and columns of the base grid under a batch; ContractError if its layers disagree."""
-    shapes = set()
+    # No set: while a network is exported, sizes are symbols, which cannot be hashed.
+    shapes: list[Shape2d] = []
     for layer in layers:
         rows, cols = batch.layers[layer.key].valid.shape[-2:]
-        shapes.add(Shape2d(rows * layer.factor, cols * layer.factor))
-    if len(shapes) > 1:
-        listed = choices(f"{shape.rows} x {shape.cols}" for shape in sorted(shapes))
+        shapes.append(Shape2d(rows * layer.factor, cols * layer.factor))
+    if any(shape != shapes[0] for shape in shapes):
+        listed = choices(f"{shape.rows} x {shape.cols}" for shape in sorted(set(shapes)))
         raise ContractError(f"the layers of a batch lie on different grids: {listed}")
-    return shapes.pop()
+    return shapes[0]
 
 
 def seen_in(layers: Sequence[LayerSpec], batch: Batch) -> Tensor:

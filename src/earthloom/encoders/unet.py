@@ -1,7 +1,7 @@
 """A U-Net over the layers of a chip, for any number of dates."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,27 @@ from earthloom.encoders.base import (
 from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch
 
+Norm = Literal["group", "batch"]
+"""Over what a U-Net normalises. `group` (Wu and He 2018): over groups of channels of the image at
+hand, which no batch disturbs. `batch` (Ioffe and Szegedy 2015): by what training saw, so that a
+trained network says the same of a pixel whatever image its surroundings lie in."""
+
+_NORMS: Mapping[Norm, Callable[[int], nn.Module]] = {
+    "group": lambda channels: nn.GroupNorm(min(8, channels), channels),
+    "batch": nn.BatchNorm2d,
+}
+
 
 class _Block(nn.Sequential):
-    """Two 3 x 3 convolutions, each normalised over groups of channels, which no batch disturbs."""
+    """Two 3 x 3 convolutions, each normalised."""
 
-    def __init__(self, given: int, made: int) -> None:
-        groups = min(8, made)
+    def __init__(self, given: int, made: int, norm: Norm) -> None:
         super().__init__(
             nn.Conv2d(given, made, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, made),
+            _NORMS[norm](made),
             nn.ReLU(inplace=True),
             nn.Conv2d(made, made, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, made),
+            _NORMS[norm](made),
             nn.ReLU(inplace=True),
         )
 
@@ -41,16 +50,16 @@ class UNetBody(nn.Module):
     Any height and width: the image is padded to a multiple of 2 ** levels and cut again.
     """
 
-    def __init__(self, channels: int, width: int, levels: int) -> None:
+    def __init__(self, channels: int, width: int, levels: int, norm: Norm = "group") -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels + 1)]
         self.levels = levels
         self.stem = nn.Conv2d(channels, width, 1)
         self.down = nn.ModuleList(
-            _Block(widths[max(level - 1, 0)], widths[level]) for level in range(levels + 1)
+            _Block(widths[max(level - 1, 0)], widths[level], norm) for level in range(levels + 1)
         )
         self.up = nn.ModuleList(
-            _Block(widths[level + 1] + widths[level], widths[level])
+            _Block(widths[level + 1] + widths[level], widths[level], norm)
             for level in reversed(range(levels))
         )
 
@@ -89,23 +98,34 @@ class UNet(Encoder):
         statistics: Mapping[str, Statistics],
         width: int,
         levels: int,
+        norm: Norm = "group",
     ) -> None:
         super().__init__(layers, statistics)
-        self.width, self.levels = width, levels
+        self.width, self.levels, self.norm = width, levels, norm
         # A mask channel a date tells a missing observation from an average one.
         given = sum(len(layer.dates) * (len(layer.bands) + 1) for layer in layers)
-        self.body = UNetBody(given, width, levels)
+        self.body = UNetBody(given, width, levels, norm)
 
     @property
     def radius(self) -> int:
-        return self.body.radius
+        # Bilinear resampling looks at one more pixel of the coarsest layer.
+        coarsest = max(layer.factor for layer in self.layers)
+        return self.body.radius + (coarsest if coarsest > 1 else 0)
+
+    @property
+    def alignment(self) -> int:
+        return int(2**self.levels)
+
+    @property
+    def is_local(self) -> bool:
+        return self.norm == "batch"
 
     @property
     def channels(self) -> int:
         return self.width
 
     def config(self) -> dict[str, Any]:
-        return {"width": self.width, "levels": self.levels}
+        return {"width": self.width, "levels": self.levels, "norm": self.norm}
 
     def forward(self, batch: Batch) -> Features:
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)

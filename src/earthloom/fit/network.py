@@ -47,7 +47,11 @@ def fit_network(
         member_seed = seed * 1000 + number
         torch.manual_seed(member_seed)
         encoder = UNet(
-            tuple(samples.specs.values()), statistics, width=choice.width, levels=choice.levels
+            tuple(samples.specs.values()),
+            statistics,
+            width=choice.width,
+            levels=choice.levels,
+            norm=choice.norm,
         )
         head = ConvHead(encoder.channels, len(task.codes))
         augment = Augment(samples.specs, member_seed, crop=_crop(choice, samples))

@@ -2,6 +2,8 @@
 
 MAP = "map.tif"
 PROBABILITY = "probability.tif"
+VALUE = "value.tif"
+FEATURES = "features.tif"
 ITEM = "item.json"
 """Files of a map's folder. What makes them, `earthloom.maps.make`, imports torch, which those who
 only look at maps need not wait for."""

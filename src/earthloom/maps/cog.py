@@ -1,8 +1,9 @@
-"""Cloud-optimised GeoTIFFs, written strip by strip."""
+"""Cloud-optimised GeoTIFFs, written piece by piece."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -13,34 +14,58 @@ from rasterio.io import DatasetWriter
 from rasterio.windows import Window as RasterWindow
 
 from earthloom.grid import crs_wkt
-from earthloom.maps import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
+from earthloom.maps import CLASS_NODATA
+from earthloom.maps.overviews import with_overviews
 from earthloom.tasks import PixelClasses
+
+_GDAL = {"GDAL_CACHEMAX": 128, "GDAL_NUM_THREADS": "ALL_CPUS"}
+"""MiB of blocks that are kept, whatever the machine's memory; the number of threads changes no
+byte."""
+
+
+BLOCK = 256
+"""Pixels of a block, both ways."""
+_LEVEL = 6
+"""Of DEFLATE."""
 
 
 class StripWriter:
-    """A GeoTIFF that grows strip by strip and becomes a COG when it is whole."""
+    """A GeoTIFF that grows piece by piece and becomes a COG when it is whole.
 
-    def __init__(self, path: Path, box: GeoBox, bands: Sequence[str], nodata: int) -> None:
+    The pieces are not compressed, since they need not lie as the blocks of the file do, and a block
+    that is written twice would leave a hole.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        box: GeoBox,
+        bands: Sequence[str],
+        nodata: float,
+        dtype: str = "uint8",
+    ) -> None:
         self._path = path
         self._strips = path.with_suffix(".strips.tif")
-        self._file: DatasetWriter = rasterio.open(
-            self._strips,
-            "w",
-            driver="GTiff",
-            width=box.shape.x,
-            height=box.shape.y,
-            count=len(bands),
-            dtype="uint8",
-            crs=crs_wkt(box),
-            transform=box.affine,
-            nodata=nodata,
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            compress="deflate",
-            interleave="band",
-            BIGTIFF="IF_SAFER",
-        )
+        self._shape = (box.shape.y, box.shape.x)
+        with rasterio.Env(**_GDAL):
+            self._file: DatasetWriter = rasterio.open(
+                self._strips,
+                "w",
+                driver="GTiff",
+                width=box.shape.x,
+                height=box.shape.y,
+                count=len(bands),
+                dtype=dtype,
+                crs=crs_wkt(box),
+                transform=box.affine,
+                nodata=nodata,
+                tiled=True,
+                blockxsize=BLOCK,
+                blockysize=BLOCK,
+                interleave="band",
+                SPARSE_OK=True,
+                BIGTIFF="IF_SAFER",
+            )
         for number, name in enumerate(bands, start=1):
             self._file.set_band_description(number, name)
 
@@ -48,35 +73,37 @@ class StripWriter:
     def file(self) -> DatasetWriter:
         return self._file
 
-    def write(self, row: int, strip: NDArray[np.uint8]) -> None:
-        """Writes a strip (bands, rows, W) from a row on."""
-        _, rows, cols = strip.shape
-        self._file.write(strip, window=RasterWindow(0, row, cols, rows))
+    def write(self, row: int, strip: NDArray[Any], col: int = 0) -> None:
+        """Writes a strip (bands, rows, cols) from a row and a column on; what of it lies behind
+        the last row and column is left out."""
+        rows = min(strip.shape[1], self._shape[0] - row)
+        cols = min(strip.shape[2], self._shape[1] - col)
+        if rows <= 0 or cols <= 0:
+            return
+        with rasterio.Env(**_GDAL):
+            window = RasterWindow(col, row, cols, rows)
+            self._file.write(strip[:, :rows, :cols], window=window)
 
     def finish(self, overviews: str) -> None:
-        """Writes the COG, its overviews resampled by `overviews`, and removes the strips."""
+        """Writes the COG, its overviews made by `overviews` (`MODE` or `AVERAGE`), and removes what
+        it was made from."""
+        dtype = np.dtype(self._file.dtypes[0])
         self._file.close()
-        rasterio.shutil.copy(
-            self._strips,
-            self._path,
-            driver="COG",
-            compress="DEFLATE",
-            predictor="NO",
-            blocksize=256,
-            overview_resampling=overviews,
-            resampling=overviews,
-            bigtiff="IF_SAFER",
-        )
-        self._strips.unlink()
-
-
-def quantised(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Probabilities as whole 250ths; 255 where they are NaN."""
-    whole: NDArray[np.uint8] = np.rint(np.nan_to_num(probabilities) / PROBABILITY_SCALE).astype(
-        np.uint8
-    )
-    whole[np.isnan(probabilities)] = PROBABILITY_NODATA
-    return whole
+        with rasterio.Env(**_GDAL):
+            joined, made = with_overviews(self._strips, overviews, BLOCK)
+            rasterio.shutil.copy(
+                joined,
+                self._path,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="YES" if dtype.kind == "f" else "NO",
+                level=_LEVEL,
+                num_threads="ALL_CPUS",
+                blocksize=BLOCK,
+                bigtiff="IF_SAFER",
+            )
+        for path in (self._strips, *made):
+            path.unlink()
 
 
 def colour_table(task: PixelClasses) -> dict[int, tuple[int, int, int, int]]:

@@ -1,6 +1,8 @@
 """The STAC Item of a map, with where it comes from."""
 
 import json
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -9,18 +11,35 @@ from typing import Any
 import pystac
 import shapely
 from odc.geo.geobox import GeoBox
+from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
 import earthloom
-from earthloom.grid import place_of
+from earthloom.grid import bounds_of, gsd_metres, outline_of, place_of
+from earthloom.maps import FEATURES, MAP, PROBABILITY, VALUE
+from earthloom.maps.outputs import Output, class_outputs
 from earthloom.tasks import PixelClasses
 
-EXTENSIONS = [
-    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
-]
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+EXTENSIONS = [PROJECTION, RASTER, CLASSIFICATION, PROCESSING]
 MEDIA_TYPE = pystac.MediaType.COG
+COLLECTION = "collection.json"
+COLLECTION_HREF = f"../../collection/{COLLECTION}"
+"""The Collection of all maps, as seen from the folder of one, `map/AREA`."""
+LINEAGE = "search, cube, chips, fit and map of one Earthloom project"
+LEVEL = "L4"
+"""What an analysis makes of measurements, in the words of the processing extension."""
+
+_TITLES = {
+    MAP: ("Classes", ["data"]),
+    PROBABILITY: ("Probability of each class", ["data", "uncertainty"]),
+    VALUE: ("Values", ["data"]),
+    FEATURES: ("Features of each pixel", ["data"]),
+}
+"""Title and roles of each file that a map may consist of."""
 
 
 def write_item(
@@ -32,27 +51,29 @@ def write_item(
     task: PixelClasses,
     provenance: Mapping[str, Any],
     scenes: Sequence[str],
+    outputs: Sequence[Output] | None = None,
+    collection: str | None = None,
 ) -> None:
-    """Writes a STAC 1.1 Item that describes `map.tif` and `probability.tif` beside it.
+    """Writes a STAC 1.1 Item that describes the files of a map beside it.
 
-    The Item's time is the period of the observations; it holds no time of processing, so that the
-    same inputs give the same bytes.
+    `outputs` are its files, by default those of a map of classes; `collection` is the id of the
+    Collection at `COLLECTION_HREF`. The Item's time is the period of the observations; it holds no
+    time of processing, so that the same inputs give the same bytes.
     """
-    footprint = outline or box.geographic_extent.geom
+    footprint = outline or outline_of(box)
     start, end = (datetime.combine(day, time.min, UTC) for day in dates)
-    place = place_of(box)
     item = pystac.Item(
         id=item_id,
         geometry=shapely.geometry.mapping(footprint),
-        bbox=list(footprint.bounds),
+        bbox=list(bounds_of(footprint)),
         datetime=None,
         properties={
             "title": f"Map of {', '.join(task.names)}",
-            "proj:code": place.crs if place.crs.startswith("EPSG:") else None,
-            "proj:shape": list(place.shape),
-            "proj:transform": list(place.transform),
+            "gsd": round(gsd_metres(box), 3),
+            **_projection(box),
             "processing:software": {"earthloom": earthloom.__version__},
-            "processing:lineage": "search, cube, chips, fit and map of one Earthloom project",
+            "processing:lineage": LINEAGE,
+            "processing:level": LEVEL,
             "earthloom:provenance": dict(provenance),
             "earthloom:scenes": list(scenes),
         },
@@ -60,46 +81,88 @@ def write_item(
         end_datetime=end,
         stac_extensions=EXTENSIONS,
     )
-    item.add_asset("map", _map_asset(task))
-    item.add_asset("probability", _probability_asset(task))
+    if collection is not None:
+        item.collection_id = collection
+        for relation in ("collection", "parent"):
+            item.add_link(pystac.Link(relation, COLLECTION_HREF, "application/json"))
+    for output in class_outputs(task) if outputs is None else outputs:
+        asset = asset_of(output, task, gsd_metres(box))
+        item.add_asset(Path(output.file).stem, pystac.Asset.from_dict(asset | _href(output)))
     content = item.to_dict(include_self_link=False, transform_hrefs=False)
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _map_asset(task: PixelClasses) -> pystac.Asset:
-    classes = [
-        {"value": code, "name": _slug(name), "title": name, "color_hint": bytes(rgb).hex()}
-        for code, name, rgb in zip(task.codes, task.names, task.colours)
-    ]
+def asset_of(output: Output, task: PixelClasses, gsd: float | None = None) -> dict[str, Any]:
+    """What is known of a file before it is made: an asset without its address.
+
+    What all bands share stands in the asset, as STAC 1.1 has it.
+    """
+    title, roles = _TITLES.get(output.file, (Path(output.file).stem, ["data"]))
+    asset: dict[str, Any] = {
+        "title": title,
+        "type": MEDIA_TYPE.value,
+        "roles": roles,
+        "data_type": output.dtype,
+        "nodata": "nan" if math.isnan(output.nodata) else output.nodata,
+        "raster:sampling": "area",
+        "bands": [_band(name) for name in output.bands],
+    }
+    if output.scale != 1:
+        asset |= {"raster:scale": output.scale, "raster:offset": 0}
+    if gsd is not None:
+        asset["raster:spatial_resolution"] = round(gsd, 3)
+    if output.file == MAP:
+        asset["classification:classes"] = classes_of(task)
+    return asset
+
+
+def classes_of(task: PixelClasses) -> list[dict[str, Any]]:
+    """The classes as the classification extension writes them, no data first."""
     nodata = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
-    return pystac.Asset(
-        "./map.tif",
-        title="Classes",
-        media_type=MEDIA_TYPE,
-        roles=["data"],
-        extra_fields={
-            "data_type": "uint8",
-            "nodata": 0,
-            "classification:classes": [nodata, *classes],
-        },
-    )
+    slugs = _slugs(task.names)
+    classes = [
+        {"value": code, "name": slug, "title": name, "color_hint": bytes(rgb).hex()}
+        for code, slug, name, rgb in zip(task.codes, slugs, task.names, task.colours)
+    ]
+    return [nodata, *classes]
 
 
-def _probability_asset(task: PixelClasses) -> pystac.Asset:
-    return pystac.Asset(
-        "./probability.tif",
-        title="Probability of each class; stored numbers are 250ths",
-        media_type=MEDIA_TYPE,
-        roles=["data", "uncertainty"],
-        extra_fields={
-            "data_type": "uint8",
-            "nodata": 255,
-            "bands": [{"name": _slug(name), "description": name} for name in task.names],
-        },
-    )
+def _href(output: Output) -> dict[str, str]:
+    return {"href": f"./{output.file}"}
+
+
+def _band(name: str) -> dict[str, str]:
+    return {"name": _slug(name), "description": name}
+
+
+def _projection(box: GeoBox) -> dict[str, Any]:
+    """The fields of the projection extension; a CRS without a code is given in full."""
+    place = place_of(box)
+    west, south, east, north = box.extent.geom.bounds
+    fields: dict[str, Any] = {
+        "proj:code": place.crs if place.crs.startswith("EPSG:") else None,
+        "proj:shape": list(place.shape),
+        "proj:transform": list(place.transform),
+        "proj:bbox": [west, south, east, north],
+    }
+    if fields["proj:code"] is None and box.crs is not None:
+        crs = CRS.from_wkt(box.crs.to_wkt())
+        fields |= {"proj:wkt2": crs.to_wkt(), "proj:projjson": crs.to_json_dict()}
+    return fields
 
 
 def _slug(name: str) -> str:
     """A class name as the classification extension wants it: letters, digits, underscores."""
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())
+    plain = unicodedata.normalize("NFKD", name.lower())
+    letters = (c for c in plain if not unicodedata.combining(c))
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in letters) or "_"
+
+
+def _slugs(names: Sequence[str]) -> list[str]:
+    """Slugs that differ where names do: names in other scripts may have the same one."""
+    slugs = [_slug(name) for name in names]
+    return [
+        slug if slugs.count(slug) == 1 else f"{slug}_{number}"
+        for number, slug in enumerate(slugs, start=1)
+    ]

@@ -34,6 +34,12 @@ from earthloom.project.models import (
     NetworkModel,
     RidgeModel,
 )
+from earthloom.project.outputs import (
+    EnergyChoice,
+    PolygonChoice,
+    ProviderChoice,
+    PublishChoice,
+)
 from earthloom.project.settings import Settings
 
 __all__ = [
@@ -47,6 +53,7 @@ __all__ = [
     "Chips",
     "Dates",
     "DatesFile",
+    "EnergyChoice",
     "FolderArchive",
     "FolderPart",
     "FoldsAssessment",
@@ -63,7 +70,10 @@ __all__ = [
     "NoSign",
     "PlanetaryComputerSign",
     "PluginSign",
+    "PolygonChoice",
     "Project",
+    "ProviderChoice",
+    "PublishChoice",
     "Remote",
     "RidgeModel",
     "SampleAssessment",

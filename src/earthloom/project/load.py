@@ -13,6 +13,7 @@ from earthloom.project.assess import Assessment, FoldsAssessment
 from earthloom.project.cube import CellArea, Dates, Grid, SensorChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.models import MapChoice, ModelChoice
+from earthloom.project.outputs import EnergyChoice, PublishChoice
 from earthloom.project.settings import Settings
 from earthloom.sensors import Sensor, load_sensor
 
@@ -40,6 +41,8 @@ class Project(Settings):
     model: ModelChoice
     map: MapChoice = MapChoice()
     assess: Assessment
+    publish: PublishChoice = PublishChoice()
+    energy: EnergyChoice = EnergyChoice()
 
     _file: Path = Path("project.yaml")
 
@@ -52,6 +55,13 @@ class Project(Settings):
             if twice:
                 raise ValueError(f"each class needs a {what} of its own; twice: {choices(twice)}")
         return classes
+
+    @field_validator("out")
+    @classmethod
+    def _on_a_disk(cls, out: str) -> str:
+        if "://" in out:
+            raise ValueError(f"'out' is a folder; send results to {out} with 'earthloom publish'")
+        return out
 
     @model_validator(mode="after")
     def _split_is_tested(self) -> "Project":

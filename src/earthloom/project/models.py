@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from earthloom.project.outputs import PolygonChoice
 from earthloom.project.settings import Settings
 
 
@@ -46,6 +47,9 @@ class NetworkModel(Settings):
     learning_rate: float = Field(2e-3, gt=0)
     crop: int | None = Field(None, ge=8)
     """Pixels, both ways, of a random piece of each chip that a step trains on."""
+    norm: Literal["group", "batch"] = "group"
+    """Over what features are normalised: groups of channels of a window, or the training pixels,
+    which `map.exact` needs."""
     members: int = Field(1, ge=1, le=20)
     """Networks trained from different seeds, whose probabilities are averaged."""
 
@@ -62,3 +66,13 @@ class MapChoice(Settings):
     """Pixels, both ways, that the model sees at a time."""
     overlap: float = Field(0.25, ge=0, le=0.75)
     """Share of a window that overlaps the next one, where the model looks beyond its pixel."""
+    exact: bool = False
+    """Whether the map is what the model would say of the whole area at once, to float tolerance;
+    for models that look no farther than their radius, in wider windows that overlap more."""
+    precision: Literal["fp32", "bf16", "tf32", "fp16", "auto"] = "fp32"
+    """What a network is evaluated in. `auto` times what the machine offers, layouts and compiling
+    too, and keeps the fastest way that says the same; another machine may choose another."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """`auto` takes a GPU for networks where there is one."""
+    polygons: PolygonChoice | None = None
+    """Polygons of the map's classes; none are made without it."""

@@ -1,0 +1,92 @@
+"""Readers of the common layouts of datasets, for registered ones and for one's own.
+
+`read_layout("yolo", folder, split="train")` gives chips with their answers. Each layout's own
+arguments stand at its function.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from earthloom.datasets.imagery import Imagery
+from earthloom.datasets.layouts.boxes import read_coco_boxes, read_coco_instances, read_voc_boxes
+from earthloom.datasets.layouts.masks import read_masks
+from earthloom.datasets.layouts.points import read_points
+from earthloom.datasets.layouts.scenes import read_scenes
+from earthloom.datasets.layouts.series import read_npz
+from earthloom.datasets.layouts.shards import read_webdataset
+from earthloom.datasets.layouts.turned import read_dota, read_yolo, read_yolo_instances
+from earthloom.datasets.samples import Expected, LabelledSamples, check_scale
+from earthloom.errors import DataError, choices
+from earthloom.sensors import Sensor
+
+Option = str | float | int | bool | Sequence[str] | Sequence[int]
+
+_BRIGHT = 0.026
+"""The brightest hundredth of reflectance reaches this; numbers of 8 bits that are taken for ten
+thousandths do not."""
+
+LAYOUTS: Mapping[str, Callable[..., LabelledSamples]] = {
+    "scenes": read_scenes,
+    "masks": read_masks,
+    "coco": read_coco_boxes,
+    "coco-instances": read_coco_instances,
+    "voc": read_voc_boxes,
+    "yolo": read_yolo,
+    "yolo-instances": read_yolo_instances,
+    "dota": read_dota,
+    "points": read_points,
+    "webdataset": read_webdataset,
+    "series": read_npz,
+}
+"""By name; every one takes a folder, `Imagery`, and arguments of its own."""
+
+
+def read_layout(
+    layout: str,
+    folder: str | Path,
+    sensor: str | Sensor = "aerial-rgb",
+    bands: Sequence[str] = (),
+    gsd: float | None = None,
+    check: bool = True,
+    **options: Option,
+) -> LabelledSamples:
+    """The samples of a folder in a common layout.
+
+    `sensor`, `bands` and `gsd` (metres) say what the image files hold, see `Imagery.of`; `options`
+    are those of the layout's function. With `check`, some chips are read to see whether their
+    values look like the sensor's unit. DataError for an unknown layout or option, and where
+    nothing can be read.
+    """
+    if layout not in LAYOUTS:
+        raise DataError(f"unknown layout '{layout}'; known are: {choices(LAYOUTS)}")
+    read = LAYOUTS[layout]
+    parameters = list(inspect.signature(read).parameters.values())[2:]
+    known = [parameter.name for parameter in parameters]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise DataError(
+            f"the layout '{layout}' has no option '{unknown[0]}'; it has: {choices(known)}"
+        )
+    needed = [p.name for p in parameters if p.default is p.empty and p.name not in options]
+    if needed:
+        raise DataError(f"the layout '{layout}' needs the option '{needed[0]}'")
+    place = Path(folder)
+    if not place.is_dir():
+        raise DataError(f"there is no folder {place}")
+    imagery = Imagery.of(sensor, bands, gsd)
+    samples = read(place, imagery, **options)
+    if check:
+        check_scale(samples, _expected(imagery))
+    return samples
+
+
+def _expected(imagery: Imagery) -> dict[str, Expected]:
+    """What the sensor's table allows, where it says so for every band."""
+    ranges = [band.valid_range for band in imagery.bands if band.valid_range is not None]
+    if len(ranges) < len(imagery.bands):
+        return {}
+    low, high = min(each[0] for each in ranges), max(each[1] for each in ranges)
+    reflective = any(band.kind == "reflectance" for band in imagery.bands)
+    expected = Expected((low, high), _BRIGHT if reflective else low)
+    return {imagery.spec.key: expected}

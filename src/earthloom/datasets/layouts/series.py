@@ -1,0 +1,70 @@
+"""Tables of labelled pixel series, see `earthloom.chips.series`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from earthloom.chips.series import SeriesSamples, read_table
+from earthloom.datasets.imagery import Imagery
+from earthloom.datasets.layouts.items import codes_of
+from earthloom.datasets.samples import LabelledSamples, ReadReport
+from earthloom.errors import DataError
+from earthloom.sample import Chip, LayerSpec
+from earthloom.sample.target import Target
+
+
+@dataclass(frozen=True)
+class SeriesItems:
+    """Series whose class is the label of their only pixel; a `Reader`."""
+
+    series: SeriesSamples
+
+    @property
+    def specs(self) -> Mapping[str, LayerSpec]:
+        return self.series.specs
+
+    @property
+    def groups(self) -> Sequence[str]:
+        return self.series.groups
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def chip(self, index: int) -> Chip:
+        return self.series[index]
+
+    def target(self, index: int) -> Target | None:
+        return None
+
+
+def read_npz(
+    folder: Path,
+    imagery: Imagery,
+    table: str,
+    classes: Sequence[str] = (),
+    block: float = 1.0,
+) -> LabelledSamples:
+    """The series of `folder/table`; of its bands those that the imagery names.
+
+    Where it names all of the sensor's, the table may lack some.
+
+    Classes are those of the table in the order of the alphabet, or `classes`; groups are blocks of
+    `block` degrees.
+    """
+    file = folder / table
+    names = tuple(classes) or _names(file)
+    whole = imagery.spec.bands == tuple(band.name for band in imagery.sensor.bands)
+    bands = () if whole else imagery.spec.bands
+    series = read_table(file, imagery.sensor, bands, codes_of(names), block)
+    report = ReadReport(len(series))
+    return LabelledSamples(file.stem, "series-class", names, SeriesItems(series), report)
+
+
+def _names(file: Path) -> tuple[str, ...]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return tuple(sorted(set(archive["y"].tolist())))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"cannot read the table of series {file}: {error}") from error

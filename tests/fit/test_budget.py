@@ -1,0 +1,73 @@
+"""Batches within a memory budget."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earthloom.encoders.unet import UNet
+from earthloom.errors import ProjectError
+from earthloom.fit import Model
+from earthloom.fit.budget import MARGIN, batch_for, batch_within, resident_peak, torch_peak
+from earthloom.fit.model import Member
+from earthloom.fit.plan import Plan
+from earthloom.fit.predictor import Predictor
+from earthloom.fit.statistics import statistics_of
+from earthloom.sample.batch import collate
+from earthloom.tasks.heads import ConvHead
+
+
+@given(
+    fixed=st.integers(0, 10**9),
+    per_window=st.integers(1, 10**9),
+    room=st.integers(0, 200),
+    most=st.integers(1, 100),
+)
+def test_the_largest_batch_that_fits(fixed, per_window, room, most):
+    def measure(count):
+        return fixed + count * per_window
+
+    budget = int(MARGIN * measure(1)) + 2 + room * per_window
+    found = batch_within(measure, budget, most)
+    assert 1 <= found.batch <= most
+    assert found.bytes <= budget
+    if found.batch < most:
+        assert MARGIN * measure(found.batch + 1) > budget - 2
+
+
+def test_too_little_for_one_window_is_told_in_words():
+    with pytest.raises(
+        ProjectError, match=r"budget of 0\.50 GB does not hold one window.*1\.25 GB"
+    ):
+        batch_within(lambda count: count * 10**9, 5 * 10**8)
+
+
+def test_what_torch_allocates_is_counted_to_the_byte():
+    def run():
+        first = torch.zeros(1000, 1000)
+        second = first + 1
+        del first
+        return second.sum()
+
+    peaks = {torch_peak(run) for _ in range(3)}
+    assert len(peaks) == 1
+    assert 8_000_000 <= peaks.pop() < 8_100_000
+
+
+def test_what_others_allocate_is_seen():
+    size = 80_000_000
+    assert 0.8 * size < resident_peak(lambda: np.ones(size, np.uint8).sum()) < 2 * size
+
+
+def test_a_predictor_gets_the_same_batch_again(chips, task):
+    torch.manual_seed(0)
+    encoder = UNet(tuple(chips.specs.values()), statistics_of(chips), width=8, levels=1).eval()
+    model = Model((Member(encoder, ConvHead(8, 3).eval()),), task, None, {})
+    predictor, window = Predictor(model, Plan(), lanes=2), collate(chips.chips[:1])
+    first, again = (batch_for(predictor, window, 4_000_000) for _ in range(2))
+    assert first == again
+    assert first.batch > 1
+    assert first.bytes <= 2_000_000  # each of two lanes has half
+    assert batch_for(predictor, window, 4_000_000, most=2).batch == 2
+    predictor.close()
