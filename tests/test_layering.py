@@ -39,6 +39,7 @@ EARTH = ("archive", "cube", "grid")
 TOP = (
     "areas",
     "pipeline",
+    "mapping",
     "assessment",
     "delivery",
     "verbs",

@@ -23,6 +23,7 @@ from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.sample import SampleDesign, draw_sample
 from earthloom.chips.divide import leaks_of
 from earthloom.errors import LabelError, ProjectError, choices
+from earthloom.mapping import map_of
 from earthloom.maps import MAP
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
@@ -51,7 +52,7 @@ def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
             f"{choices(pipeline.areas)}; use 'folds', or name one area"
         )
     (name,) = pipeline.areas
-    mapped = pipeline.map(name)
+    mapped = map_of(pipeline, name)
     files = [project.path(path) for path in (settings.reference, settings.truth) if path]
     for file in files:
         if not file.exists():
@@ -160,7 +161,7 @@ def _maps(pipeline: Pipeline) -> dict[str, StageResult]:
     """The map of each area; pixel series have no place to map."""
     if isinstance(pipeline.project.archive, SeriesArchive):
         return {}
-    return {name: pipeline.map(name) for name in pipeline.areas}
+    return {name: map_of(pipeline, name) for name in pipeline.areas}
 
 
 def _place(pipeline: Pipeline, name: str, mapped: StageResult) -> PlaceInputs:
@@ -215,7 +216,7 @@ def _confusion(
         area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
         return score_change_vectors(cube, area, pipeline.labels[fold], pipeline.task)
     if _by_area(pipeline, settings):
-        path = pipeline.map(fold).folder / MAP
+        path = map_of(pipeline, fold).folder / MAP
         return score_map(path, pipeline.areas[fold], pipeline.labels[fold], pipeline.task)
     model, _ = pipeline.model(fold) if way == "model" else pipeline.forest(fold)
     held_out = [int(index) for index in pipeline.folds[fold].test]

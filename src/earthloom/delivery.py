@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from earthloom.mapping import map_of
 from earthloom.maps import MAP, PROBABILITY
 from earthloom.maps.collection import (
     ITEMS,
@@ -26,7 +27,7 @@ def polygons_of(pipeline: Pipeline, name: str) -> StageResult | None:
     choice = pipeline.project.map.polygons
     if choice is None:
         return None
-    mapped = pipeline.map(name)
+    mapped = map_of(pipeline, name)
     chosen = PolygonSettings(
         choice.formats, choice.minimum_area_m2, choice.simplify_m, choice.corners
     )
@@ -51,7 +52,7 @@ def deliver(pipeline: Pipeline) -> dict[str, str]:
     """The Collection of all areas' maps with the polygons that are asked for, and the mosaic where
     there are several; their paths."""
     project = pipeline.project
-    maps = {name: pipeline.map(name) for name in pipeline.areas}
+    maps = {name: map_of(pipeline, name) for name in pipeline.areas}
     drawn = {name: polygons_of(pipeline, name) for name in maps}
     polygons = {name: each for name, each in drawn.items() if each is not None}
     formats = project.map.polygons.formats if project.map.polygons is not None else ()

@@ -1,4 +1,4 @@
-"""The stages of a project, each built once: search, cube, chips, fit, map.
+"""The stages of a project, each built once: search, cube, chips, fit.
 
 Every method does what the stages before it need, and nothing that is there already.
 """
@@ -44,16 +44,13 @@ from earthloom.cube.regularise import regular_cube
 from earthloom.errors import ArchiveError, DataError, LabelError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
-from earthloom.fit.plan import Plan
 from earthloom.grid import Area, crs_wkt
-from earthloom.maps.make import MapInputs, MapSettings, make_map
-from earthloom.maps.planning import AUTO, stated_plan, timed_plan
 from earthloom.progress import Tick, bar, say, warn
 from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
 from earthloom.tasks import PixelClasses
-from earthloom.workers import Cluster, Workers, workers_at
+from earthloom.workers import Workers, workers_at
 
 _EPOCH = date(1970, 1, 1)
 WHOLE = "all"
@@ -288,7 +285,7 @@ class Pipeline:
 
     def _labelled(self, name: str, labels: Labels) -> Labelled:
         cube, result = self.cubes[name]
-        first, last = ((day - _EPOCH).days for day in self._dates(name))
+        first, last = ((day - _EPOCH).days for day in self.dates(name))
         return Labelled(
             area=self.areas[name],
             cube=cube,
@@ -358,75 +355,14 @@ class Pipeline:
         result = self.stage(stage, inputs, write)
         return load_model(result.folder), result
 
-    # -- map -------------------------------------------------------------------------------------
+    # -- all -------------------------------------------------------------------------------------
 
-    def map(self, name: str) -> StageResult:
-        """The map of an area, by a model that has not seen the area where it is held out."""
-        if self.model_folder is not None:
-            folder = self.model_folder
-            model, digest = load_model(folder), file_digest(folder)
-        else:
-            model, fitted = self.model(name if name in self.folds else WHOLE)
-            folder, digest = fitted.folder, fitted.digest
-        cube, cube_stage = self.cubes[name]
-        outline = self.areas[name].outline
-        plan = self._plan(name, model, digest)
-        inputs = {
-            "plan": plan.inputs(),
-            "cube": cube_stage.digest,
-            "model": digest,
-            # Polygons are made of the finished map.
-            "map": self.project.map.model_dump(mode="json", exclude={"polygons"}),
-            "outline": outline.wkt if outline is not None else None,
-        }
-        made_of = MapInputs(
-            item_id=f"{self.project.name}-{name}-{digest_of(inputs)[:12]}",
-            area=self.areas[name],
-            cube=cube,
-            model=model,
-            moments=self.moments(name)[0] if model.needs_moments else None,
-            dates=self._dates(name),
-            scenes=[s.id for s in self.scenes[name] if s.id not in self.failed],
-            provenance={"project": self.project.name, "seed": self.project.seed, "inputs": inputs},
-            collection=self.project.name,
-            model_folder=folder,
-        )
-        choice = self.project.map
-        settings = MapSettings(choice.window, choice.overlap, choice.exact, plan)
-        # On one machine the map's own threads share the model.
-        workers = self.workers if isinstance(self.workers, Cluster) else None
-
-        def write(folder: Path) -> None:
-            with bar("map") as tick:
-                make_map(made_of, settings, folder, tick, workers)
-
-        return self.stage(f"map/{name}", inputs, write)
-
-    def _plan(self, name: str, model: Model, digest: str) -> Plan:
-        """How the model is evaluated. What was timed is kept, so that a map has one plan."""
-        choice = self.project.map
-        if choice.precision != AUTO:
-            return stated_plan(model, choice)
-        cube, cube_stage = self.cubes[name]
-
-        def write(folder: Path) -> None:
-            moments = self.moments(name)[0] if model.needs_moments else None
-            chosen = timed_plan(model, cube, choice, moments)
-            for note in chosen.notes:
-                say(f"plan       {note}")
-            (folder / "plan.json").write_text(canonical_json(chosen.plan.to_json()), "utf-8")
-
-        inputs = {"model": digest, "cube": cube_stage.digest, "map": choice.as_inputs()}
-        result = self.stage(f"plan/{name}", inputs, write)
-        return Plan.from_json(json.loads((result.folder / "plan.json").read_text("utf-8")))
-
-    def _dates(self, name: str) -> tuple[date, date]:
+    def dates(self, name: str) -> tuple[date, date]:
+        """First and last day of the project, or of an area's scenes."""
         if self.project.dates is not None:
             return self.project.dates.start, self.project.dates.end
         days = [scene.day for scene in self.scenes[name]]
         return min(days), max(days)
-
-    # -- all -------------------------------------------------------------------------------------
 
     def training_labels(self, name: str) -> VectorLabels | None:
         """The labels of an area as features; None where they are a raster."""

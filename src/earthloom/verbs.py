@@ -18,6 +18,7 @@ from earthloom.cube.export import export_cogs, export_netcdf
 from earthloom.delivery import deliver
 from earthloom.energy import Assumptions, EnergyUse, metered
 from earthloom.errors import DataError, ProjectError, choices
+from earthloom.mapping import map_of
 from earthloom.maps import ITEM, MAP, PROBABILITY
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
@@ -208,7 +209,7 @@ def doctor() -> list[dict[str, str]]:
 def _maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
     maps = {}
     for name in pipeline.areas:
-        folder = pipeline.map(name).folder
+        folder = map_of(pipeline, name).folder
         maps[name] = {
             "map": str(folder / MAP),
             "probability": str(folder / PROBABILITY),
