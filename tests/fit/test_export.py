@@ -38,6 +38,9 @@ WINDOW = Shape2d(8, 8)
 
 pytestmark = pytest.mark.skipif(not RUNTIMES, reason="needs onnxruntime or openvino")
 
+CLOSE = 5e-5
+"""Most that a probability of a float32 graph differs: runtimes add in orders of their own."""
+
 
 @pytest.fixture(scope="module")
 def network(chips, task):
@@ -84,7 +87,7 @@ def test_a_graph_says_what_the_model_says(folder, network, windows, runtime):
     assert wanted.isnan().any()
     found = _predicted(folder / FLOAT, runtime, windows)
     assert found.dtype == torch.float32
-    assert largest_difference(found, wanted) < 1e-5
+    assert largest_difference(found, wanted) < CLOSE
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -143,7 +146,7 @@ def test_a_stranger_runs_it_from_the_card_alone(folder, windows, network):
     seen = ~np.isnan(shares[:, 0])
     np.testing.assert_allclose(shares.sum(1)[seen], 1, atol=1e-5)
     wanted = network.probabilities(windows)
-    assert largest_difference(torch.from_numpy(shares), wanted) < 1e-5
+    assert largest_difference(torch.from_numpy(shares), wanted) < CLOSE
 
 
 def test_the_same_model_gives_the_same_file_and_nothing_stale_stays(folder, network, tmp_path):
@@ -173,7 +176,7 @@ def test_windows_of_any_size(any_size, windows, runtime):
         sized = _of_size(windows, one, rows, cols)
         found, wanted = loaded.predict(sized), one.probabilities(sized)
         assert found.shape[-2:] == (rows, cols)
-        assert largest_difference(found, wanted) < 1e-5, (rows, cols)
+        assert largest_difference(found, wanted) < CLOSE, (rows, cols)
     loaded.close()
 
 
