@@ -213,13 +213,17 @@ def test_another_version_on_a_worker_is_named(address, monkeypatch):
 
 
 def test_a_worker_without_earthloom_is_named(tmp_path):
-    """Such a worker dies of what it is sent, again and again, if nobody looks before."""
+    """Such a worker dies of what it is sent, again and again, if nobody looks before.
+
+    A worker may load the file twice, so what it calls is bound when it is read.
+    """
     blocks = tmp_path / "blocks.py"
     blocks.write_text(
         "import sys\nimport distributed.versions as versions\n"
         "sys.modules['earthloom'] = None\n"
-        "real = versions._version_cached\n"
-        "versions._version_cached = lambda name: None if name == 'earthloom' else real(name)\n"
+        "def known(name, known=versions._version_cached):\n"
+        "    return None if name == 'earthloom' else known(name)\n"
+        "versions._version_cached = known\n"
     )
     with LocalCluster(
         n_workers=1,
