@@ -18,6 +18,7 @@ ORDER = (
     "fit",
     "maps",
     "assess",
+    "bench",
     "serve",
 )
 """The way of the data; a package imports only from its left."""

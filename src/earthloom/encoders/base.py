@@ -22,6 +22,34 @@ class Features:
     """(B, F, h, w) float32 on the encoder's own grid, see `Encoder.stride`."""
     seen: Tensor
     """(B, h, w) bool: False where there is nothing to predict from."""
+    pyramid: tuple[Tensor, ...] = ()
+    """(B, F_i, h_i, w_i) float32 of each of `Encoder.pyramid`, finest first; empty for an encoder
+    without one."""
+    vector: Tensor | None = None
+    """(B, V) float32, one vector a chip; None for an encoder that has none of its own."""
+    stride: int = 1
+    """Pixels of the base grid, both ways, that one of `pixels` stands for."""
+
+    def scene(self) -> Tensor:
+        """(B, V) one vector a chip: the encoder's own, else the mean of its pixels where seen.
+
+        0 where nothing was seen at all.
+        """
+        if self.vector is not None:
+            return self.vector
+        seen = self.seen[:, None].to(self.pixels.dtype)
+        total = torch.where(self.seen[:, None], self.pixels, 0.0).sum(dim=(-2, -1))
+        return total / seen.sum(dim=(-2, -1)).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One of the images of a pyramid."""
+
+    channels: int
+    """Features F_i."""
+    stride: int
+    """Pixels of the base grid, both ways, that one of its pixels stands for."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,16 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def channels(self) -> int:
         """Number of features F."""
+
+    @property
+    def pyramid(self) -> tuple[Level, ...]:
+        """What `Features.pyramid` holds, finest first; empty for an encoder without one."""
+        return ()
+
+    @property
+    def scene_channels(self) -> int:
+        """Length V of what `Features.scene` gives."""
+        return self.channels
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class ChangeFeatures(Encoder):
         features += [_box_mean(around, seen, side) for side in _BOXES]
         features += [_box_mean(torch.cat([first, second], dim=1), seen, _CONTEXT)]
         features += [_box_mean(relative.abs(), seen, _CONTEXT)]
-        return Features(torch.cat(features, dim=1), seen)
+        return Features(torch.cat(features, dim=1), seen, stride=self.stride)
 
     def _standardised(self, batch: Batch, mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
         """Each layer (B, 2, C, H, W) in its place's standard deviations from its mean."""

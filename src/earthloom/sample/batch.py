@@ -10,6 +10,7 @@ from torch import Tensor
 from earthloom.errors import ContractError
 from earthloom.sample.chip import IGNORE, UNLABELLED, Chip, Moments
 from earthloom.sample.place import Place
+from earthloom.sample.target import Target
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Batch:
     weight: Tensor | None = None
     """(B, H, W) float32: how much the label of a pixel counts, see `Chip.weight`; 1 throughout for
     chips without weights. None where no chip has any."""
+    targets: tuple[Target | None, ...] = ()
+    """Of each chip, see `Chip.target`, as numpy arrays, which stay where they are when a batch goes
+    to a GPU; empty where no chip has any."""
 
     @property
     def usable_label(self) -> Tensor | None:
@@ -82,7 +86,7 @@ class Batch:
         label, mean, covariance, weight = (
             _moved(each, device) for each in (self.label, self.mean, self.covariance, self.weight)
         )
-        return Batch(self.ids, layers, label, mean, covariance, self.places, weight)
+        return Batch(self.ids, layers, label, mean, covariance, self.places, weight, self.targets)
 
 
 def _moved(tensor: Tensor | None, device: torch.device | str) -> Tensor | None:
@@ -118,6 +122,12 @@ def weights_side_by_side(chips: Sequence[Chip]) -> Tensor | None:
     )
 
 
+def targets_side_by_side(chips: Sequence[Chip]) -> tuple[Target | None, ...]:
+    """The answers of chips; empty where no chip has any."""
+    targets = tuple(chip.target for chip in chips)
+    return () if all(target is None for target in targets) else targets
+
+
 def collate(chips: Sequence[Chip]) -> Batch:
     """Puts chips of the same layers and shape side by side; ContractError if they differ.
 
@@ -151,4 +161,5 @@ def collate(chips: Sequence[Chip]) -> Batch:
         covariance=covariance,
         places=tuple(chip.place for chip in chips),
         weight=weights_side_by_side(chips),
+        targets=targets_side_by_side(chips),
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from earthloom.errors import ContractError, choices
 from earthloom.sample.place import Place, Shape2d
+from earthloom.sample.target import Target
 
 UNLABELLED = 0
 """The label of a pixel that has none; class codes start at 1, and a map's nodata is 0 as well."""
@@ -145,6 +146,9 @@ class Chip:
     weight: NDArray[np.float32] | None = None
     """(H, W) how much the label of a pixel counts, 0 and above; None for 1 wherever there is one.
     2 is the same pixel twice, 0 is no label. It says nothing where there is no class."""
+    target: Target | None = None
+    """The answer, where it is not class codes of pixels: classes or a value of the whole chip,
+    values of pixels, boxes, instances, counts. Its pixels are those of the base grid."""
 
     def __post_init__(self) -> None:
         if self.weight is None:

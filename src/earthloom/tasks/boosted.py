@@ -5,14 +5,14 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from earthloom.tasks.heads import Head
+from earthloom.tasks.heads import DenseHead
 
 _ROWS = 4096
 """Cells that are put to all questions at a time."""
 
 
 @final
-class BoostedHead(Head):
+class BoostedHead(DenseHead):
     """Gradient-boosted trees for two classes (Friedman 2001): their sum is the second's logit.
 
     A tree asks each cell all of its questions at once. A matrix of +1 where a leaf lies on the left

@@ -5,7 +5,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from earthloom.tasks.heads import Head
+from earthloom.tasks.heads import DenseHead
 
 _ROWS = 8_192
 """Pixels that go down the trees at a time: few enough for a cache to hold their features."""
@@ -15,7 +15,7 @@ _LEAST = 1e-9
 
 
 @final
-class ForestHead(Head):
+class ForestHead(DenseHead):
     """Decision trees whose class shares are averaged (Breiman 2001).
 
     The nodes of all trees stand in one list; a leaf is its own child, so all pixels can take the

@@ -1,4 +1,4 @@
-"""Heads: features to logits."""
+"""Heads: features to what a task makes its answer of."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -7,10 +7,7 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, ABC):
-    """Features of pixels to one logit a class.
-
-    `forward` takes (B, F, H, W) and gives (B, K, H, W) float32, K in the order of the classes.
-    """
+    """What is fitted on top of an encoder."""
 
     name: str
 
@@ -19,11 +16,19 @@ class Head(nn.Module, ABC):
         """Arguments, as JSON values, that make a head of the same shape again; its tensors are
         loaded after."""
 
+
+class DenseHead(Head):
+    """Features to numbers of each pixel, one pixel as the other.
+
+    `forward` takes (B, F, H, W) and gives (B, K, H, W) float32, K as many as `Task.outputs`: logits
+    in the order of the classes, or what the task says. A chip as a whole is an image of one pixel.
+    """
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor: ...
 
 
-class ConvHead(Head):
+class ConvHead(DenseHead):
     """A 1 x 1 convolution; what a network's features end in."""
 
     name = "conv"

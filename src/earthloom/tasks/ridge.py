@@ -5,7 +5,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from earthloom.tasks.heads import Head
+from earthloom.tasks.heads import DenseHead
 
 _CLIP = 6.0
 """Features beyond so many standard deviations are held there: a line should not run away on a pixel
@@ -19,7 +19,7 @@ NEVER = -30.0
 
 
 @final
-class RidgeHead(Head):
+class RidgeHead(DenseHead):
     """One linear map of standardised features and of random Fourier features of them.
 
     Random Fourier features: Rahimi and Recht 2007.

@@ -1,0 +1,89 @@
+"""What every task has in common: a loss, an answer, and a score, with a head between."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from torch import Tensor
+
+from earthloom.encoders import Features, on_base_grid
+from earthloom.sample import Samples, Shape2d
+from earthloom.sample.batch import Batch
+from earthloom.tasks.heads import Head
+
+Answer = TypeVar("Answer")
+"""What a task says of a batch. Of pixels: (B, P, H, W) float32 on the base grid, NaN where nothing
+was seen. Of whole chips: (B, P) float32. Of things: a tuple of one entry a chip."""
+
+
+class Score(ABC, Generic[Answer]):
+    """How good answers are, over any number of batches."""
+
+    @abstractmethod
+    def update(self, answer: Answer, batch: Batch) -> None:
+        """Takes the answers to a batch that carries its labels or targets."""
+
+    @abstractmethod
+    def compute(self) -> Mapping[str, float]:
+        """Metrics of all that was seen, by name; NaN where there was nothing to measure. Lower-case
+        names in the field's words: `accuracy`, `macro_f1`, `r2`, `map_50`."""
+
+
+class Task(ABC, Generic[Answer]):
+    """What is predicted. A frozen dataclass without weights; those stand in encoders and heads.
+
+    Codes, names and units come with the task, so that a model says what its numbers mean.
+    """
+
+    name: ClassVar[str]
+    """As the registry of datasets calls it: `pixel-class`, `scene-value`."""
+    main: ClassVar[str]
+    """The metric of `Score.compute` that decides between models; higher is better."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Numbers that a head gives for each pixel, chip or thing."""
+
+    @abstractmethod
+    def fitted(self, samples: Samples) -> Self:
+        """The same task with what its loss must know of the training data: counts of classes, the
+        spread of values. LabelError where the samples hold nothing to learn from."""
+
+    @abstractmethod
+    def loss(self, head: Head, features: Features, batch: Batch) -> Tensor:
+        """() mean loss over what is labelled; 0, with a gradient, where nothing is."""
+
+    @abstractmethod
+    def answer(self, head: Head, features: Features) -> Answer:
+        """The answer to each chip of a batch."""
+
+    @abstractmethod
+    def score(self) -> Score[Answer]:
+        """A score that has seen nothing yet."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON values, from which `from_config` makes the same task again."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The task that `config` was asked of."""
+
+
+def raw_pixels(head: Head, features: Features) -> Tensor:
+    """(B, P, H, W): what a `DenseHead` gives for every pixel, on the base grid."""
+    raw: Tensor = head(features.pixels).float()
+    if features.stride == 1:
+        return raw
+    rows, cols = raw.shape[-2:]
+    return on_base_grid(raw, Shape2d(rows * features.stride, cols * features.stride))
+
+
+def raw_scenes(head: Head, features: Features) -> Tensor:
+    """(B, P): what a `DenseHead` gives for every chip as a whole."""
+    raw: Tensor = head(features.scene()[:, :, None, None]).float()
+    return raw[:, :, 0, 0]
