@@ -26,6 +26,7 @@ ORDER = (
 GROUND = (
     "errors",
     "energy",
+    "memory",
     "stages",
     "progress",
     "workers",

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from earthloom.cube.periods import Period, cut
 from earthloom.cube.series import Reach, whittaker
@@ -158,6 +157,9 @@ def _year_curve(values: NDArray[np.float64], place: NDArray[np.int64]) -> NDArra
 
 def _peaks(curve: NDArray[np.float64], prominence: float) -> list[int]:
     """Days of the one or two most prominent peaks, ascending."""
+    # It takes 50 MB, which a worker that maps does not need.
+    from scipy.signal import find_peaks
+
     found, described = find_peaks(np.tile(curve, 3), prominence=prominence)
     middle = (found >= _YEAR) & (found < 2 * _YEAR)
     days, heights = found[middle] - _YEAR, described["prominences"][middle]

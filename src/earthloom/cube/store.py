@@ -1,14 +1,15 @@
 """The cube on disk: a Zarr v3 group a layer, and windows of it as layers of chips."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from affine import Affine
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from earthloom.cube.plan import LayerPlan
 from earthloom.errors import DataError
 from earthloom.objects import Objects, is_object_url
 from earthloom.sample import Layer, LayerSpec, Shape2d, Window
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CHUNK = 256
 """Pixels of a layer, both ways, that a chunk has at most."""
@@ -121,6 +125,9 @@ class Cube:
 
     def tree(self) -> xr.DataTree:
         """The cube as xarray sees it, lazily, with band names and wavelengths as coordinates."""
+        # It takes 70 MB with pandas, which a worker that maps does not need.
+        import xarray as xr
+
         tree = xr.open_datatree(self._place, engine="zarr", chunks={}, consolidated=False)
         named = {
             key: tree[key]

@@ -1,17 +1,21 @@
 """The area that a project maps."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
-import pyogrio
 import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from earthloom.errors import DataError
 from earthloom.grid.dateline import on_earth, outline_of_bounds, unrolled
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 _LONGEST_EDGE_M = 25_000
 """An edge is straight in the CRS of its file, and so it is bent, in parts, in degrees."""
@@ -37,6 +41,10 @@ def read_outline(source: Path | tuple[float, float, float, float]) -> BaseGeomet
         return _from_bounds(source)
     if not source.exists():
         raise DataError(f"the area file {source} does not exist")
+    # A worker that maps needs no tables, and they take 90 MB.
+    import geopandas as gpd
+    import pyogrio
+
     try:
         table = gpd.read_file(source)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
@@ -64,6 +72,8 @@ def _in_degrees(table: gpd.GeoDataFrame) -> BaseGeometry:
     if table.crs is None or table.crs.is_geographic:
         valid: BaseGeometry = shapely.make_valid(table.to_crs(4326).union_all())
         return valid
+    import geopandas as gpd
+
     edge = _LONGEST_EDGE_M / table.crs.axis_info[0].unit_conversion_factor
     whole = shapely.segmentize(shapely.make_valid(table.union_all()), edge)
     degrees: BaseGeometry = gpd.GeoSeries([whole], crs=table.crs).to_crs(4326).iloc[0]

@@ -1,8 +1,11 @@
 """Polygons to pixels: a mask of pixel centres, and the share of each pixel that is covered."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import shapely
-from geopandas import GeoSeries
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
@@ -10,6 +13,9 @@ from shapely.geometry.base import BaseGeometry
 
 from earthloom.errors import DataError
 from earthloom.grid.boxes import crs_wkt
+
+if TYPE_CHECKING:
+    from geopandas import GeoSeries
 
 _NOTHING = 1e-9
 """A smaller share of a pixel is what rounding leaves in sums that should be 0."""

@@ -1,16 +1,21 @@
 """Windows that cover a grid, and windows round points."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from earthloom.errors import DataError
 from earthloom.grid.boxes import crs_wkt
 from earthloom.sample import Shape2d, Window
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 
 @dataclass(frozen=True)

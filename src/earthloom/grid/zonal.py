@@ -1,12 +1,13 @@
 """Statistics of parcels: what a layer shows within each polygon of a table."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -17,6 +18,10 @@ from earthloom.errors import DataError
 from earthloom.grid.boxes import crs_wkt, window_box
 from earthloom.grid.fractions import cut_pixels
 from earthloom.sample import Shape2d, Window
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def parcel_statistics(
     it). Medians of each parcel and date are what EuroCropsML (Reuss et al. 2025) is made of.
     DataError if the shapes do not fit or the parcels have no CRS.
     """
+    import pandas as pd
+
     steps, channels, rows, cols = pixels.shape
     if (rows, cols) != tuple(box.shape) or valid.shape != (steps, rows, cols):
         raise DataError(

@@ -11,6 +11,7 @@ from earthloom.maps.parts import Finish, PartFile, Sums, is_whole
 from earthloom.maps.predict import PartPixels, ahead, predict_part
 from earthloom.maps.sources import ModelSource, PixelSource
 from earthloom.maps.tiling import Layout, Part
+from earthloom.memory import give_back_memory
 from earthloom.sample import Moments, Window
 
 _turn = Lock()
@@ -75,5 +76,6 @@ def _fill(file: PartFile, strips: Iterator[tuple[int, Sums]]) -> None:
             if before is not None:
                 before.result()
             before = thread.submit(file.add, row, sums)
+            give_back_memory()
         if before is not None:
             before.result()
