@@ -6,6 +6,7 @@
     ├── DataError         pixels: a missing band, a wrong CRS, a file that does not load
     ├── LabelError        labels: an unknown class, none in the area, a file without CRS
     ├── ContractError     a sample and an encoder, or two stages, do not fit each other
+    ├── TrainingError     the loss is not a number any more
     ├── StageError        a stage cannot be written: disk full, no permission
     └── Interrupted       the user stopped the run; the next run goes on from here
 
@@ -41,6 +42,10 @@ class LabelError(EarthloomError):
 
 class ContractError(EarthloomError):
     """What one part hands over is not what the next one declared that it needs."""
+
+
+class TrainingError(EarthloomError):
+    """The loss is not a number any more."""
 
 
 class StageError(EarthloomError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import assert_same
 from published import PUBLISHED
 
 from earthloom.datasets import known_datasets, load_entry, open_dataset
@@ -65,6 +66,8 @@ def check(samples, entry):
     assert dict(samples.specs) == {layer.spec.key: layer.spec for layer in entry.layers}
     assert len(samples.groups) == len(samples) == len(samples.targets) > 0
     chip, target = samples[0], samples.targets[0]
+    assert_same(chip.target, target)
+    assert chip.group == samples.groups[0] != ""
     assert set(chip.layers) == set(samples.specs)
     for key, layer in chip.layers.items():
         assert layer.spec == samples.specs[key]

@@ -8,7 +8,8 @@ import torch
 
 from earthloom.errors import LabelError
 from earthloom.fit import load_model, save_model
-from earthloom.fit.closed_form import PER_CHIP_AND_CLASS, _common_limit, fit_closed_form
+from earthloom.fit.closed_form import fit_closed_form
+from earthloom.fit.shallow.pixels import PER_CHIP_AND_CLASS
 from earthloom.project import ForestModel, RidgeModel
 from earthloom.sample import IGNORE
 from earthloom.sample.batch import collate
@@ -184,17 +185,6 @@ def test_progress_ends_at_the_last_chip(chips, task):
     ticks = []
     fit_closed_form(chips, task, RIDGE, 0, lambda done, total, detail="": ticks.append(done))
     assert ticks[-1] == len(chips)
-
-
-@pytest.mark.parametrize(("sizes", "most"), [([5, 100, 3], 20), ([10, 10], 7), ([1, 2], 9)])
-def test_common_limit_is_the_largest_that_fits(sizes, most):
-    limit = _common_limit(sizes, most)
-
-    def total(at):
-        return sum(min(size, at) for size in sizes)
-
-    assert total(limit) <= most
-    assert total(limit + 1) > most or limit >= max(sizes)
 
 
 def test_two_classes_with_codes_in_any_order(chips, listed, new_chip):

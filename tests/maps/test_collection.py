@@ -193,7 +193,7 @@ def test_other_outputs_are_described_too(maps, tmp_path):
     asset = item_of(place)["assets"]["value"]
     assert (asset["data_type"], asset["nodata"]) == ("float32", "nan")
     assert math.isnan(Values().nodata)
-    assert [band["name"] for band in asset["bands"]] == ["lower", "value", "upper"]
+    assert [band["name"] for band in asset["bands"]] == ["value", "low", "high"]
     assert "classification:classes" not in asset
 
 

@@ -74,9 +74,9 @@ def test_feature_vectors_keep_their_directions():
 
 
 def test_values_stay_as_they_are_and_need_a_plane_each():
-    bounds = np.array([0.1, 0.2, np.nan], np.float32).reshape(3, 1, 1)
+    bounds = np.array([0.2, 0.1, np.nan], np.float32).reshape(3, 1, 1)
     np.testing.assert_array_equal(Values().numbers(bounds), bounds)
-    with pytest.raises(ContractError, match=r"lower, value, upper.*predicts 2 planes"):
+    with pytest.raises(ContractError, match=r"value, low, high.*predicts 2 planes"):
         Values().numbers(bounds[:2])
 
 

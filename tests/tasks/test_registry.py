@@ -4,10 +4,19 @@ import pytest
 import torch
 
 from earthloom.tasks.heads import ConvHead
+from earthloom.tasks.linear import LinearHead
+from earthloom.tasks.machine import MachineHead
+from earthloom.tasks.neighbours import NeighboursHead
 from earthloom.tasks.registry import HEADS
 from earthloom.tasks.ridge import RidgeHead
 
-MADE = [ConvHead(4, 3), RidgeHead(4, 3, 16)]
+MADE = [
+    ConvHead(4, 3),
+    RidgeHead(4, 3, 16),
+    LinearHead(4, 3),
+    NeighboursHead(4, 3, 10, 3, True, "log"),
+    MachineHead(4, 3, [2, 2, 2], 6),
+]
 
 
 def test_every_head_is_known_by_its_name():

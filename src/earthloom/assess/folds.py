@@ -56,7 +56,7 @@ class FoldScores:
 
 def score_samples(model: Model, samples: Samples) -> NDArray[np.int64]:
     """(K, K) counts over the labelled pixels of held-out chips."""
-    codes = model.task.codes
+    codes = model.classes.codes
     total = np.zeros((len(codes), len(codes)), np.int64)
     chips = list(chips_of(samples))
     for first in range(0, len(chips), 256):

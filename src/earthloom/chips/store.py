@@ -8,7 +8,7 @@ shard-00000.bin  the arrays of many chips, one after the other
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from earthloom.errors import ContractError, DataError
 from earthloom.sample import UNLABELLED, Chip, Layer, LayerSpec, Moments, Place, Shape2d
 from earthloom.sample.column import Column
 from earthloom.sample.fill import ChipNotes, ChipRoom, LayerRoom
-from earthloom.sample.packing import Packing, compress, decompress
+from earthloom.sample.packing import Packing, Storage, compress, decompress
 from earthloom.sample.shards import (
     CARD,
     TABLE,
@@ -29,29 +29,28 @@ from earthloom.sample.shards import (
     Shards,
     ShardWriter,
     check_file,
+    moments_from_json,
+    moments_to_json,
 )
+from earthloom.sample.target import Target
+from earthloom.sample.target_bytes import target_from_bytes, target_to_bytes
 
-__all__ = ["CARD", "ChipStore", "ChipWriter", "Packing", "Storage", "open_chips"]
+__all__ = [
+    "CARD",
+    "ChipStore",
+    "ChipWriter",
+    "Packing",
+    "Storage",
+    "moments_from_json",
+    "moments_to_json",
+    "open_chips",
+]
 
 _FORMAT = 2
 _ALL, _NONE = 1, 2
 """Masks that need no bits."""
 
 _LABEL, _WEIGHT = np.dtype(np.uint8), np.dtype("<f4")
-
-
-@dataclass(frozen=True)
-class Storage:
-    """How the pixels of a store lie on disk."""
-
-    packing: Mapping[str, Packing] = field(default_factory=dict)
-    """By a layer's key; float32 for layers that are not named."""
-    compressed: bool = False
-    shard_bytes: int = 64 * 2**20
-
-    def of(self, key: str) -> Packing:
-        """The packing of a layer."""
-        return self.packing.get(key, Packing())
 
 
 class ChipStore:
@@ -106,13 +105,18 @@ class ChipStore:
         names = self._names["areas"]
         return Column(len(self), lambda index: self._moments.get(names[self._table[index]["area"]]))
 
+    @cached_property
+    def targets(self) -> Sequence[Target | None]:
+        """Of every chip, see `Chip.target`, without its pixels."""
+        return Column(len(self), lambda index: self._target(self._table[index]))
+
     def __getitem__(self, index: int) -> Chip:
         record = self._table[index]
         layers = {}
         for number, (key, spec) in enumerate(self.specs.items()):
             if record[f"layer_{number}"][0] >= 0:
                 layers[key] = self._layer(record, number, spec)
-        label, weight = self._label(record), self._weight(record)
+        label, weight = self._planes(record)
         return Chip(
             id=self.ids[index],
             shape=self.shape,
@@ -122,6 +126,7 @@ class ChipStore:
             place=self.places[index],
             moments=self.moments[index],
             weight=None if weight is None else np.array(weight),
+            target=self._target(record),
         )
 
     def fill(self, index: int, room: ChipRoom) -> ChipNotes:
@@ -133,7 +138,7 @@ class ChipStore:
                 place.leave_out()
             else:
                 self._fill(record, numbers[key], self.specs[key], place)
-        label, weight = self._label(record), self._weight(record)
+        label, weight = self._planes(record)
         if label is None:
             room.label[:] = UNLABELLED
         else:
@@ -146,6 +151,7 @@ class ChipStore:
             self.moments[index],
             labelled=label is not None,
             weighted=weight is not None,
+            target=self._target(record),
         )
 
     def verify(self) -> None:
@@ -173,19 +179,22 @@ class ChipStore:
             self._names["crss"][record["crs"]], tuple(record["transform"].tolist()), self.shape
         )
 
-    def _label(self, record: Any) -> NDArray[np.uint8] | None:
-        return self._plane(record, "label", _LABEL)
+    def _planes(self, record: Any) -> tuple[NDArray[np.uint8] | None, NDArray[np.float32] | None]:
+        """A chip's label and its weights."""
+        return self._plane(record, "label", _LABEL), self._plane(record, "weight", _WEIGHT)
 
-    def _weight(self, record: Any) -> NDArray[np.float32] | None:
-        # The column is there if any chip has weights.
-        return self._plane(record, "weight", _WEIGHT) if "weight" in record.dtype.names else None
+    def _target(self, record: Any) -> Target | None:
+        block = self._block(record, "target")
+        return None if block is None else target_from_bytes(block, self._array)
 
     def _plane(self, record: Any, what: str, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-        at, size = record[what].tolist()
-        if at < 0:
-            return None
-        block = self._shards[int(record["shard"])][at : at + size]
-        return self._array(block, tuple(self.shape), dtype)
+        block = self._block(record, what)
+        return None if block is None else self._array(block, tuple(self.shape), dtype)
+
+    def _block(self, record: Any, what: str) -> NDArray[np.uint8] | None:
+        # There is no column of what no chip has.
+        at, size = record[what].tolist() if what in record.dtype.names else (-1, 0)
+        return None if at < 0 else self._shards[int(record["shard"])][at : at + size]
 
     def _layer(self, record: Any, number: int, spec: LayerSpec) -> Layer:
         dates = self._dates[spec.key][int(record[f"layer_{number}"][3])]
@@ -238,7 +247,8 @@ class ChipStore:
 class ChipWriter:
     """Writes a known number of chips of one shape; a chip may lack layers, dates, label, place.
 
-    Weights are kept as float32, and take nothing where a chip has none.
+    Weights are kept as float32, and take nothing where a chip has none; so do answers that are no
+    label of pixels.
     A writer of the same settings in the same folder goes on where a killed one stopped: `done`
     chips are there, and adding them again only compares their ids.
     """
@@ -293,6 +303,7 @@ class ChipWriter:
             layers={key: self._write(layer) for key, layer in chip.layers.items()},
             label=self._write_plane(chip.label, _LABEL),
             weight=self._write_plane(chip.weight, _WEIGHT),
+            target=self._write_target(chip.target),
         )
         self._shards.end_chip(note)
 
@@ -350,6 +361,12 @@ class ChipWriter:
         data = self._bytes(plane.astype(dtype, copy=False))
         return self._shards.write(data), len(data)
 
+    def _write_target(self, target: Target | None) -> tuple[int, int] | None:
+        if target is None:
+            return None
+        data = target_to_bytes(target, self._bytes)
+        return self._shards.write(data), len(data)
+
     def _bytes(self, stored: NDArray[Any]) -> bytes:
         little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
         return compress(little) if self._storage.compressed else little.tobytes()
@@ -371,18 +388,6 @@ def open_chips(folder: Path, verify: bool = False) -> ChipStore:
     except (OSError, json.JSONDecodeError) as error:
         raise DataError(f"{folder} holds no chips; 'earthloom chips' makes them") from error
     return ChipStore(folder, card, hashlib.sha256(text.encode()).hexdigest(), verify)
-
-
-def moments_to_json(moments: Moments) -> dict[str, Any]:
-    """Moments as JSON values."""
-    return {"mean": moments.mean.tolist(), "covariance": moments.covariance.tolist()}
-
-
-def moments_from_json(value: Mapping[str, Any]) -> Moments:
-    """Moments from what `moments_to_json` made."""
-    return Moments(
-        np.asarray(value["mean"], np.float32), np.asarray(value["covariance"], np.float32)
-    )
 
 
 def _mask_bytes(pixels: int) -> int:

@@ -1,7 +1,8 @@
 """Chips with their answers, from whatever source, and whether their numbers can be right."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, overload
 
 import numpy as np
@@ -45,7 +46,8 @@ class Reader(Protocol):
     def __len__(self) -> int: ...
 
     def chip(self, index: int) -> Chip:
-        """A chip; class codes of pixels are its label."""
+        """A chip; class codes of pixels are its label. Its `target` may be there or not: it is
+        where the file of the pixels says the answer too, which is then read once."""
         ...
 
     def target(self, index: int) -> Target | None:
@@ -89,20 +91,30 @@ class LabelledSamples:
     def specs(self) -> Mapping[str, LayerSpec]:
         return self.reader.specs
 
-    @property
+    @cached_property
     def groups(self) -> Sequence[str]:
-        return self.reader.groups
+        """The group of each chip; one that the dataset puts in no group is a group of its own."""
+        groups = self.reader.groups
+        if all(groups):
+            return groups
+        return [group or _alone(at) for at, group in enumerate(groups)]
 
     @property
     def targets(self) -> Targets:
-        """The answer of each chip; None where it is the chip's label of pixels, or unknown."""
+        """The answer of each chip; None where it is the chip's label of pixels, or unknown. For
+        whoever wants answers alone: here most readers read no pixels."""
         return Targets(self.reader)
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def __getitem__(self, index: int) -> Chip:
-        return self.reader.chip(_within(index, len(self)))
+        """A chip with its answer, as label or as target, and its group."""
+        at = _within(index, len(self))
+        chip = self.reader.chip(at)
+        target = self.reader.target(at) if chip.target is None else chip.target
+        group = chip.group or self.reader.groups[at] or _alone(at)
+        return replace(chip, target=target, group=group)
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,11 @@ def _some(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Values spread over an image, at most some hundred thousand."""
     flat = pixels.ravel()
     return flat[:: max(1, len(flat) // 200_000)]
+
+
+def _alone(index: int) -> str:
+    """The group of a sample that is in none."""
+    return f"{index:06d}"
 
 
 def _within(index: int, count: int) -> int:

@@ -72,20 +72,22 @@ class TorchGeoItems:
             label = _label(self.entry, _array(sample[self.entry.source.target]), shape)
         by_key = {layer.spec.key: layer for layer in layers}
         name = self._id(index)
-        return Chip(name, shape, by_key, label, name, place=self._place(index, shape))
+        target = self._answer(sample)  # here, as the file would have to be read again for it
+        return Chip(name, shape, by_key, label, name, self._place(index, shape), target=target)
 
     def target(self, index: int) -> Target | None:
         task, name = self.entry.task, self.entry.source.target
         if task in _LABELLED:
             return None
         known = getattr(self.dataset, "targets", None)  # image folders know it without reading
-        sample = (
-            {name: known[self.order[index]]}
-            if task == "scene-class" and known
-            else self._sample(index)
-        )
-        if name not in sample:
-            return None  # a split whose answers are not published
+        if task == "scene-class" and known:
+            return self._answer({name: known[self.order[index]]})
+        return self._answer(self._sample(index))
+
+    def _answer(self, sample: Mapping[str, Any]) -> Target | None:
+        name = self.entry.source.target
+        if self.entry.task in _LABELLED or name not in sample:
+            return None  # or a split whose answers are not published
         return _target(self.entry, _array(sample[name]), sample)
 
     def _sample(self, index: int) -> Mapping[str, Any]:

@@ -29,6 +29,18 @@ class Features:
     """(B, V) float32, one vector a chip; None for an encoder that has none of its own."""
     stride: int = 1
     """Pixels of the base grid, both ways, that one of `pixels` stands for."""
+    shape: Shape2d | None = None
+    """Of the base grid, where its size is no multiple of the stride; None where it is."""
+
+    def on_base_grid(self, image: Tensor) -> Tensor:
+        """(B, ..., H, W) of an image (B, ..., h, w) on the grid of `pixels`: numbers bilinear,
+        masks repeated."""
+        if self.stride == 1:
+            return image
+        rows, cols = (size * self.stride for size in image.shape[-2:])
+        spread = mask_on_base_grid if image.dtype == torch.bool else on_base_grid
+        onto = spread(image, Shape2d(rows, cols))
+        return onto if self.shape is None else onto[..., : self.shape.rows, : self.shape.cols]
 
     def scene(self) -> Tensor:
         """(B, V) one vector a chip: the encoder's own, else the mean of its pixels where seen.
@@ -108,6 +120,12 @@ class Encoder(nn.Module, ABC):
     @property
     def pyramid(self) -> tuple[Level, ...]:
         """What `Features.pyramid` holds, finest first; empty for an encoder without one."""
+        return ()
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Parts that follow each other, from the input on, for rates of learning by depth; empty
+        for an encoder that does not state any."""
         return ()
 
     @property

@@ -2,6 +2,7 @@
 
 from earthloom.encoders.base import Encoder
 from earthloom.encoders.change_features import ChangeFeatures
+from earthloom.encoders.networks import NETWORKS
 from earthloom.encoders.time_features import TimeFeatures
 from earthloom.encoders.unet import UNet
 
@@ -9,5 +10,6 @@ ENCODERS: dict[str, type[Encoder]] = {
     ChangeFeatures.name: ChangeFeatures,
     TimeFeatures.name: TimeFeatures,
     UNet.name: UNet,
+    **NETWORKS,
 }
 """By `Encoder.name`."""

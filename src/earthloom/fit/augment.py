@@ -1,8 +1,8 @@
 """Batches made new by what leaves their meaning alone, on the GPU if that is where they lie.
 
-Pixels, masks, labels with their weights, and places move together. What happens to a chip follows
-from the seed, its id and the epoch alone, so neither the batch it is in nor the worker that read it
-plays a part.
+Pixels, masks, labels with their weights, answers and places move together. What happens to a chip
+follows from the seed, its id and the epoch alone, so neither the batch it is in nor the worker that
+read it plays a part.
 """
 
 import hashlib
@@ -19,7 +19,9 @@ from torch import Tensor
 from earthloom.encoders import Statistics
 from earthloom.errors import ContractError
 from earthloom.sample import UNLABELLED, LayerSpec, Place, Shape2d
-from earthloom.sample.batch import Batch, LayerBatch
+from earthloom.sample.batch import Batch, LayerBatch, targets_side_by_side
+from earthloom.sample.moving import LEAST_SEEN, move_target
+from earthloom.sample.target import Counts
 
 _SEEN = 0.5
 """A resampled pixel is valid where valid pixels make more than this share of it."""
@@ -46,6 +48,8 @@ class Augment:
     """Greatest relative change of a layer's reflectance, the same on all of its dates."""
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
     """Of the training pixels, by layer."""
+    least_seen: float = LEAST_SEEN
+    """Boxes and instances of which less than this share is left in a chip are dropped."""
 
     def __post_init__(self) -> None:
         if self.crop is not None:
@@ -54,7 +58,7 @@ class Augment:
                 raise ContractError(f"crop is {self.crop}, but the layers need multiples of {step}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ContractError(f"scale is {self.scale}; it needs 0 < least <= greatest")
-        for name in ("drop_dates", "drop_bands", "brightness"):
+        for name in ("drop_dates", "drop_bands", "brightness", "least_seen"):
             if not 0 <= getattr(self, name) < 1:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 0 to below 1")
         missing = [key for key in self.specs if key not in self.statistics]
@@ -65,7 +69,11 @@ class Augment:
             )
 
     def __call__(self, batch: Batch, epoch: int) -> Batch:
-        """The batch of this epoch."""
+        """The batch of this epoch.
+
+        Answers move with the pixels, see `earthloom.sample.moving.move_target`. Counts are None for
+        chips of which a zoom shows a part; ContractError if a crop would leave none.
+        """
         shape = self._shape(batch)
         plans = [self._plan(name, epoch, shape) for name in batch.ids]
         layers = {
@@ -89,7 +97,13 @@ class Augment:
             None if place is None else plan.move_place(place)
             for plan, place in zip(plans, batch.places, strict=bool(batch.places))
         )
-        return replace(batch, layers=layers, label=label, weight=weight, places=places)
+        targets = targets_side_by_side(
+            move_target(target, plan, self.least_seen)
+            for plan, target in zip(plans, batch.targets, strict=bool(batch.targets))
+        )
+        return replace(
+            batch, layers=layers, label=label, weight=weight, places=places, targets=targets
+        )
 
     def _shape(self, batch: Batch) -> Shape2d:
         key, spec = next(iter(self.specs.items()))
@@ -97,6 +111,12 @@ class Augment:
         shape = Shape2d(rows * spec.factor, cols * spec.factor)
         if self.crop is not None and self.crop > min(shape):
             raise ContractError(f"crop is {self.crop}, but chips have {shape.rows} x {shape.cols}")
+        cut = self.crop is not None and self.crop < max(shape)
+        if cut and any(isinstance(target, Counts) for target in batch.targets):
+            raise ContractError(
+                f"crop is {self.crop}, but counts of whole chips say nothing of a part of one; "
+                "leave it out, or give boxes or instances, which are counted after the crop"
+            )
         return shape
 
     def _plan(self, name: str, epoch: int, shape: Shape2d) -> "_Plan":
@@ -120,6 +140,7 @@ class Augment:
             quarters=quarters if self.turns else 0,
             mirrored=mirrored and self.flips,
             zoom=low * (high / low) ** share,
+            whole=shape,
             key=(self.seed, name, epoch),
         )
 
@@ -149,7 +170,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one chip is moved: cropped, turned, mirrored, then zoomed."""
+    """How one chip is moved: cropped, turned, mirrored, then zoomed; a `Mover` of its answer."""
 
     row: int
     col: int
@@ -157,7 +178,38 @@ class _Plan:
     quarters: int
     mirrored: bool
     zoom: float
+    whole: Shape2d
+    """Of the chip before."""
     key: tuple[int, str, int]
+
+    @property
+    def shape(self) -> Shape2d:
+        return Shape2d(*self.size[::-1]) if self.quarters % 2 else self.size
+
+    @property
+    def cuts(self) -> bool:
+        return self.size != self.whole or self.zoom > 1.0
+
+    @property
+    def mirrors(self) -> bool:
+        return self.mirrored
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        rows, cols = self.shape
+        affine = _shift(self.row, self.col) @ _turn(self.quarters, self.size)
+        if self.mirrored:
+            affine = affine @ np.array([[-1, 0, cols], [0, 1, 0], [0, 0, 1]], np.float64)
+        middle = _shift(rows / 2, cols / 2)
+        zoomed = middle @ np.diag([1 / self.zoom, 1 / self.zoom, 1.0]) @ np.linalg.inv(middle)
+        return np.asarray(affine @ zoomed)
+
+    def nearest(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        return self.move_label(torch.from_numpy(numbers.copy())).numpy().copy()
+
+    def smooth(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(values.copy())[None, None]
+        return self.move(pixels, ~torch.isnan(pixels[0]), 1)[0][0, 0].numpy().copy()
 
     def cut(self, values: Tensor, factor: int) -> Tensor:
         """(..., h, w) without the zoom."""
@@ -194,17 +246,8 @@ class _Plan:
 
     def move_place(self, place: Place) -> Place:
         """The place of the moved chip; its rows may run up, and its columns down."""
-        rows, cols = self.size
-        affine = _matrix(place) @ _shift(self.row, self.col)
-        if self.quarters % 2:
-            rows, cols = cols, rows
-        affine = affine @ _turn(self.quarters, self.size)
-        if self.mirrored:
-            affine = affine @ np.array([[-1, 0, cols], [0, 1, 0], [0, 0, 1]], np.float64)
-        middle = _shift(rows / 2, cols / 2)
-        zoomed = middle @ np.diag([1 / self.zoom, 1 / self.zoom, 1.0]) @ np.linalg.inv(middle)
-        (a, b, c), (d, e, f) = (affine @ zoomed)[:2].tolist()
-        return Place(place.crs, (a, b, c, d, e, f), Shape2d(rows, cols))
+        (a, b, c), (d, e, f) = (_matrix(place) @ self.matrix)[:2].tolist()
+        return Place(place.crs, (a, b, c, d, e, f), self.shape)
 
     def _grid(self, rows: int, cols: int, count: int, device: torch.device) -> Tensor:
         theta = torch.tensor([[1 / self.zoom, 0, 0], [0, 1 / self.zoom, 0]], device=device)

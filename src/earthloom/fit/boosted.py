@@ -1,5 +1,6 @@
 """Boosting trees with scikit-learn, and copying them into a `BoostedHead`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,32 @@ def boost(
     return head_of(boosted, features.shape[1])
 
 
-def head_of(boosted: Any, channels: int) -> BoostedHead:
-    """The head that predicts what a fitted scikit-learn booster of two classes does."""
-    grown = [predictors[0].nodes for predictors in boosted._predictors]
+def head_of(
+    boosted: Any, channels: int, present: Sequence[int] | None = None, outputs: int | None = None
+) -> BoostedHead:
+    """The head that predicts what a fitted scikit-learn booster, of classes or of a value, does.
+
+    Its outputs are in the order of the booster's classes; where these are but the `present` ones of
+    more, the other outputs are never chosen.
+    """
+    grown = [tree.nodes for iteration in boosted._predictors for tree in iteration]
     leaves = max(int(nodes["is_leaf"].sum()) for nodes in grown)
-    head = BoostedHead(channels, len(grown), max(leaves, 2))
+    sums = int(boosted.n_trees_per_iteration_)
+    found = len(getattr(boosted, "classes_", ())) or 1
+    columns = list(range(found)) if not present else list(present)
+    head = BoostedHead(
+        channels,
+        len(grown),
+        max(leaves, 2),
+        sums,
+        len(columns) == 2,
+        outputs or len(columns),
+        columns,
+    )
     for tree, nodes in enumerate(grown):
         _copy_tree(head, tree, nodes)
-    head.start.copy_(torch.tensor(float(boosted._baseline_prediction.item())))
+    start = torch.from_numpy(np.asarray(boosted._baseline_prediction, np.float64).ravel())
+    head.start.copy_(start.reshape(head.start.shape))
     return head.eval()
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -62,7 +62,11 @@ class Card:
             "outputs": _OUTPUTS,
             "layers": [layer.to_json() for layer in self.layers],
             "statistics": self.statistics,
-            "task": asdict(self.task),
+            "task": {
+                "codes": self.task.codes,
+                "names": self.task.names,
+                "colours": self.task.colours,
+            },
             "threshold": self.threshold,
             "radius": self.radius,
             "alignment": self.alignment,
@@ -94,6 +98,7 @@ class Card:
 
 def card_of(model: Model, window: Shape2d | None, numbers: str) -> Card:
     """The card of a model for windows of one shape, or of any."""
+    classes = model.classes
     encoder = model.members[0].encoder
     statistics = {
         layer.key: {
@@ -105,7 +110,7 @@ def card_of(model: Model, window: Shape2d | None, numbers: str) -> Card:
     return Card(
         layers=model.layers,
         statistics=statistics,
-        task=model.task,
+        task=PixelClasses(classes.codes, classes.names, classes.colours),
         threshold=model.threshold,
         radius=model.radius,
         alignment=math.lcm(*(member.encoder.alignment for member in model.members)),

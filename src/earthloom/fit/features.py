@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from earthloom.encoders import Encoder, Features, Statistics
 from earthloom.errors import ContractError, DataError
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import Samples, Subset
+from earthloom.sample import Samples, Shape2d, Subset
 from earthloom.sample.room import collate_ragged
 from earthloom.stages import canonical_json, write_atomic
 
-_FORMAT = 1
+_FORMAT = 2
+_VECTOR = "vector"
 _CARD = "card.json"
 
 
@@ -34,6 +35,12 @@ class FeatureCache:
     count: int
     part: int
     """Chips in each file but the last one."""
+    stride: int = 1
+    """Of the features, see `Features.stride`."""
+    levels: int = 0
+    """Images of the pyramid that are kept; 0 for none."""
+    shape: Shape2d | None = None
+    """Of the chips' base grid."""
 
     def __len__(self) -> int:
         return self.count
@@ -43,11 +50,23 @@ class FeatureCache:
         for row in rows:
             if not 0 <= row < self.count:
                 raise ContractError(f"there are features of {self.count} chips, none of {row}")
-        pixels, seen = (
-            np.stack([_mapped(self._file(row // self.part, what))[row % self.part] for row in rows])
-            for what in ("pixels", "seen")
+        pixels, seen = (torch.from_numpy(self._rows(what, rows)) for what in ("pixels", "seen"))
+        levels = [self._rows(_level(number), rows) for number in range(self.levels)]
+        own = self._file(0, _VECTOR).is_file()
+        return Features(
+            pixels.float(),
+            seen,
+            tuple(torch.from_numpy(level).float() for level in levels),
+            torch.from_numpy(self._rows(_VECTOR, rows)).float() if own else None,
+            self.stride,
+            self.shape,
         )
-        return Features(torch.from_numpy(pixels).float(), torch.from_numpy(seen))
+
+    def _rows(self, what: str, rows: Sequence[int]) -> NDArray[Any]:
+        """One kind of array of some chips, side by side."""
+        return np.stack(
+            [_mapped(self._file(row // self.part, what))[row % self.part] for row in rows]
+        )
 
     def has(self, number: int) -> bool:
         """Whether a part is there."""
@@ -56,7 +75,12 @@ class FeatureCache:
     def put(self, number: int, features: Features, dtype: np.dtype[Any]) -> None:
         """Writes a part, whole or not at all."""
         self._save(number, "seen", features.seen.cpu().numpy())
-        self._save(number, "pixels", features.pixels.float().cpu().numpy().astype(dtype))
+        if features.vector is not None:
+            self._save(number, _VECTOR, _as_array(features.vector, dtype))
+        for level, image in enumerate(features.pyramid[: self.levels]):
+            self._save(number, _level(level), _as_array(image, dtype))
+        # Last, as a part with pixels is taken for whole.
+        self._save(number, "pixels", _as_array(features.pixels, dtype))
 
     def _save(self, number: int, what: str, values: NDArray[Any]) -> None:
         path = self._file(number, what)
@@ -79,15 +103,20 @@ def features_of(
     half: bool = False,
     device: torch.device | str = "cpu",
     tick: Callable[[int, int], None] | None = None,
+    pyramid: bool = False,
 ) -> FeatureCache:
     """The features of every chip, from `folder` where they are there; what is missing is computed.
 
     `digest` is that of the chips (`ChipStore.digest`). `half` keeps float16, which loses digits
-    and takes half the disk. ContractError if the samples are not what the encoder was made for.
+    and takes half the disk. An encoder's own vectors of whole chips are kept as well, its pyramid
+    only where it is asked for, since it is large. ContractError if the samples are not what the
+    encoder was made for.
     """
     encoder.check(samples.specs)
-    key = _key(encoder, digest, len(samples), part, half)
-    cache = FeatureCache(folder / key[:16], len(samples), part)
+    levels = len(encoder.pyramid) if pyramid else 0
+    key = _key(encoder, digest, len(samples), part, half, levels)
+    shape = samples[0].shape if len(samples) else None
+    cache = FeatureCache(folder / key[:16], len(samples), part, encoder.stride, levels, shape)
     card = canonical_json({"key": key, "chips": len(samples), "part": part, "half": half})
     write_atomic(cache.folder / _CARD, card)
     encoder = encoder.to(device).eval()
@@ -144,9 +173,18 @@ def _read_statistics(path: Path) -> dict[str, Statistics]:
         raise DataError(f"{path} is damaged: {error!r}; remove it") from error
 
 
-def _key(encoder: Encoder, digest: str, count: int, part: int, half: bool) -> str:
-    parts = [_FORMAT, encoder_digest(encoder), digest, count, part, half]
+def _key(encoder: Encoder, digest: str, count: int, part: int, half: bool, levels: int) -> str:
+    parts = [_FORMAT, encoder_digest(encoder), digest, count, part, half, levels]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _level(number: int) -> str:
+    return f"level{number}"
+
+
+def _as_array(values: torch.Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+    array: NDArray[Any] = values.float().cpu().numpy().astype(dtype)
+    return array
 
 
 def _mapped(path: Path) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from earthloom.errors import ContractError
-from earthloom.fit.model import Member, Model
+from earthloom.fit.model import Member, Model, pixels_of
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
 
@@ -19,13 +19,13 @@ class FlatModel(nn.Module):
 
     A normalisation by what training saw (`norm: batch`) is a scale and a shift of each channel; it
     becomes one with the convolution before it, which saves a pass over the image. `forward` takes
-    three tensors a layer, as `tensors_of` gives them, and returns the members' mean probabilities
-    (B, K, H, W), NaN where nothing was seen.
+    three tensors a layer, as `tensors_of` gives them, and returns what `Model.pixels` does
+    (B, P, H, W), such as the members' mean probabilities; NaN where nothing was seen.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.layers = model.layers
+        self.layers, self.task = model.layers, model.task
         self.encoders = nn.ModuleList(copy.deepcopy(m.encoder) for m in model.members)
         self.heads = nn.ModuleList(copy.deepcopy(m.head) for m in model.members)
         self.eval()
@@ -41,8 +41,8 @@ class FlatModel(nn.Module):
         return self.mean(batch_of(self.layers, tensors))
 
     def mean(self, batch: Batch) -> Tensor:
-        """(B, K, H, W), the same as `Model.probabilities`."""
-        return torch.stack([each.probabilities(batch) for each in self.members()]).mean(dim=0)
+        """(B, P, H, W), the same as `Model.pixels`."""
+        return pixels_of(self.members(), self.task, batch)
 
 
 def _fold(steps: nn.Sequential) -> None:

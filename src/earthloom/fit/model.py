@@ -1,7 +1,7 @@
 """A model: encoders and heads with what they were trained on, kept as safetensors and a card."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from earthloom.encoders import Encoder, Statistics, mask_on_base_grid, on_base_grid
+from earthloom.encoders import Encoder, Statistics
 from earthloom.encoders.registry import ENCODERS
-from earthloom.errors import DataError, choices
-from earthloom.sample import LayerSpec, Shape2d
+from earthloom.errors import ContractError, DataError, choices
+from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch
 from earthloom.tasks import Head, PixelClasses
-from earthloom.tasks.registry import HEADS
+from earthloom.tasks.base import Task
+from earthloom.tasks.planes import ClassesOfPixels, planes_of
+from earthloom.tasks.registry import HEADS, TASKS
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -25,7 +27,7 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Member:
-    """One encoder with its head; a model averages the probabilities of one or more of them."""
+    """One encoder with its head; a model averages the answers of one or more of them."""
 
     encoder: Encoder
     head: Head
@@ -34,11 +36,21 @@ class Member:
         """(B, K, H, W) float32, summing to one over K; NaN where nothing was seen."""
         features = self.encoder(batch)
         shares = self.head(features.pixels).float().softmax(dim=1)
-        seen, stride = features.seen, self.encoder.stride
-        if stride > 1:
-            shape = Shape2d(shares.shape[-2] * stride, shares.shape[-1] * stride)
-            shares, seen = on_base_grid(shares, shape), mask_on_base_grid(seen, shape)
-        return torch.where(seen[:, None], shares, torch.nan)
+        seen = features.on_base_grid(features.seen)
+        return torch.where(seen[:, None], features.on_base_grid(shares), torch.nan)
+
+
+def pixels_of(members: Sequence[Member], task: Task[Any], batch: Batch) -> Tensor:
+    """(B, P, H, W) float32: what a map is blended from, one plane for each of `planes_of` the task.
+
+    The mean over the members of class probabilities, or of answers in numbers; NaN where nothing
+    was seen.
+    """
+    if isinstance(task, PixelClasses):
+        return _seen_mean([member.probabilities(batch) for member in members])
+    planes = len(planes_of(task))
+    answers = [task.answer(member.head, member.encoder(batch)) for member in members]
+    return _seen_mean(answers)[:, :planes]
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,7 @@ class Model:
     """Encoders with heads, the task they were fitted for, and a record of the fitting."""
 
     members: tuple[Member, ...]
-    task: PixelClasses
+    task: Task[Any]
     threshold: float | None
     """With two classes: the probability from which the second one is mapped."""
     record: dict[str, Any]
@@ -66,11 +78,62 @@ class Model:
         """Whether it compares a chip with the whole place that it is of."""
         return any(member.encoder.needs_moments for member in self.members)
 
+    @property
+    def classes(self) -> ClassesOfPixels:
+        """The task of a model that tells classes of pixels; ContractError for any other."""
+        if isinstance(self.task, ClassesOfPixels):
+            return self.task
+        raise ContractError(
+            f"a model of the task '{self.task.name}' tells no classes of pixels; that takes one of "
+            "the task pixel-class or pixel-ordinal"
+        )
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes of `pixels`; ContractError for a task that says nothing of pixels."""
+        return planes_of(self.task)
+
+    @torch.inference_mode()
+    def answer(self, batch: Batch) -> Any:
+        """What the task says of each chip: the mean over the members.
+
+        Answers that have no mean, such as boxes, are those of the one member; ContractError if
+        there are several.
+        """
+        return _mean_of(
+            [self.task.answer(each.head, each.encoder(batch)) for each in self.members], self.task
+        )
+
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> Tensor:
         """(B, K, H, W) float32, the mean over the members; NaN where nothing was seen."""
-        shares = [member.probabilities(batch) for member in self.members]
-        return torch.stack(shares).mean(dim=0)
+        return _seen_mean([member.probabilities(batch) for member in self.members])
+
+    @torch.inference_mode()
+    def pixels(self, batch: Batch) -> Tensor:
+        """(B, P, H, W) float32, see `pixels_of`."""
+        return pixels_of(self.members, self.task, batch)
+
+
+def _seen_mean(answers: Sequence[Tensor]) -> Tensor:
+    """The mean over members that say something; NaN where none does. A member of one sensor is
+    silent where that sensor saw nothing."""
+    return answers[0] if len(answers) == 1 else torch.stack(list(answers)).nanmean(dim=0)
+
+
+def _mean_of(answers: Sequence[Any], task: Task[Any]) -> Any:
+    """The mean of tensors, part by part where an answer has parts by name."""
+    first = answers[0]
+    if isinstance(first, Tensor):
+        return _seen_mean(answers)
+    if isinstance(first, Mapping):
+        return {key: _mean_of([each[key] for each in answers], task) for key in first}
+    if len(answers) == 1:
+        return first
+    raise ContractError(
+        f"the answers of {len(answers)} members to the task '{task.name}' have no mean; such a "
+        "model has one member"
+    )
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -91,7 +154,7 @@ def save_model(model: Model, folder: Path) -> None:
     card = {
         "members": members,
         "layers": [layer.to_json() for layer in model.layers],
-        "task": vars(model.task),
+        "task": {"name": model.task.name} | model.task.config(),
         "threshold": model.threshold,
         "record": model.record,
     }
@@ -119,11 +182,9 @@ def load_model(folder: Path) -> Model:
 def _model(card: dict[str, Any], tensors: dict[str, Tensor]) -> Model:
     layers = tuple(LayerSpec.from_json(layer) for layer in card["layers"])
     members = [_member(layers, made, tensors, n) for n, made in enumerate(card["members"])]
-    task = _tupled(card["task"])
-    colours = tuple(tuple(colour) for colour in task["colours"])
     return Model(
         members=tuple(members),
-        task=PixelClasses(task["codes"], task["names"], colours),
+        task=_task(card["task"]),
         threshold=card["threshold"],
         record=card["record"],
     )
@@ -147,6 +208,14 @@ def _member(
     return Member(encoder.eval(), head.eval())
 
 
+def _task(config: Mapping[str, Any]) -> Task[Any]:
+    """A task from its card."""
+    rest = dict(config)
+    name = rest.pop("name")
+    task: Task[Any] = _registered(TASKS, name, "task").from_config(rest)
+    return task
+
+
 def _registered(registry: dict[str, Any], name: str, what: str) -> Any:
     if name not in registry:
         raise DataError(f"the model has an unknown {what} '{name}'; known: {choices(registry)}")
@@ -159,7 +228,3 @@ def _prefixed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
 
 def _unprefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
-
-
-def _tupled(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

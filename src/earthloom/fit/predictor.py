@@ -1,4 +1,4 @@
-"""A fitted model as the fastest function from windows to probabilities, by a plan."""
+"""A fitted model as the fastest function from windows to planes of pixels, by a plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from earthloom.fit.model import Model
 from earthloom.fit.plan import Plan, is_network
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch
-from earthloom.tasks import PixelClasses
+from earthloom.tasks.base import Task
 
 
 class Predicting(Protocol):
@@ -27,7 +27,7 @@ class Predicting(Protocol):
     @property
     def layers(self) -> tuple[LayerSpec, ...]: ...
     @property
-    def task(self) -> PixelClasses: ...
+    def task(self) -> Task[Any]: ...
     @property
     def threshold(self) -> float | None: ...
     @property
@@ -40,7 +40,7 @@ class Predicting(Protocol):
     def needs_moments(self) -> bool: ...
     @property
     def planes(self) -> int:
-        """Classes K."""
+        """Planes P of a prediction: one a class, or those of `earthloom.tasks.planes`."""
         ...
 
     @property
@@ -62,8 +62,9 @@ class Predicting(Protocol):
         ...
 
     def predict(self, batch: Batch) -> Tensor:
-        """(B, K, H, W) float32 probabilities in memory of the processor, NaN where nothing was
-        seen. The tensor is the caller's to write over."""
+        """(B, P, H, W) float32 in memory of the processor, probabilities of classes or numbers in
+        their unit, see `Model.pixels`; NaN where nothing was seen. The tensor is the caller's to
+        write over."""
         ...
 
     def begin(self, batch: Batch) -> Pending:
@@ -97,7 +98,7 @@ class Predictor:
         return self.model.layers
 
     @property
-    def task(self) -> PixelClasses:
+    def task(self) -> Task[Any]:
         return self.model.task
 
     @property
@@ -122,7 +123,7 @@ class Predictor:
 
     @property
     def planes(self) -> int:
-        return len(self.task.codes)
+        return len(self.model.planes)
 
     @property
     def lanes(self) -> int:
@@ -163,7 +164,7 @@ class Predictor:
 
 
 def _eager(model: Model, plan: Plan) -> Callable[[Batch], Tensor]:
-    return replace(model, members=_placed(FlatModel(model), plan).members()).probabilities
+    return replace(model, members=_placed(FlatModel(model), plan).members()).pixels
 
 
 def _compiled(model: Model, plan: Plan) -> Callable[[Batch], Tensor]:

@@ -17,6 +17,9 @@ BALANCE = 0.5
 classes alike; one half is the compromise that the defaults were chosen with."""
 
 _PENALTIES = tuple(10.0**power for power in (-6, -5, -4.5, -4, -3.5, -3, -2.5, -2))
+_VALUE_PENALTIES = (*_PENALTIES, 10.0**-1.5, 0.1, 10.0**-0.5, 1.0)
+"""Numbers can be noisier than classes."""
+
 _TEMPERATURES = tuple(float(t) for t in np.geomspace(0.02, 1.0, 40))
 _INNER_FOLDS = 10
 """A tenth of the groups is held out at a time, by the closed form."""
@@ -89,23 +92,79 @@ def solve_ridge(
     return RidgeSolution(head, penalty, temperature, loss, accuracy)
 
 
+@dataclass(frozen=True)
+class ValueSolution:
+    """A head solved for numbers and what decided it."""
+
+    head: RidgeHead
+    penalty: float
+    held_out_error: float
+    """Mean squared error over inner folds that hold out groups."""
+    held_out: Tensor
+    """(N, K) float64: what each row that counts was said to be while it was held out."""
+
+
+def solve_ridge_values(
+    features: Tensor,
+    values: Tensor,
+    groups: Sequence[str],
+    weights: Tensor,
+    *,
+    random_features: int,
+    seed: int,
+    repeats: Tensor | None = None,
+) -> ValueSolution:
+    """Solves a head on features (N, F) of rows with K numbers each, values (N, K).
+
+    The other arguments are those of `solve_ridge`.
+    """
+    if repeats is not None:
+        kept = repeats > 0
+        groups = [group for group, used in zip(groups, kept.tolist(), strict=True) if used]
+        features, values, repeats = features[kept], values[kept], repeats[kept].double()
+        weights = weights[kept].double() * repeats
+    values, weights = values.double(), weights.double()
+    head = _standardised(features, values.shape[1], random_features, seed, repeats)
+    # Numbers are solved as distances from their mean, so that no penalty draws them to 0.
+    share = weights / weights.sum()
+    mean = share @ values
+    problem = _decompose(head.expand(features).double(), values - mean, weights)
+    folds = torch.from_numpy(_inner_folds(groups, seed))
+
+    def held_out(penalty: float) -> tuple[float, Tensor]:
+        found = _held_out(problem, penalty, folds) + mean
+        return float((share[:, None] * (found - values) ** 2).sum() / values.shape[1]), found
+
+    tried = [(penalty, *held_out(penalty)) for penalty in _VALUE_PENALTIES]
+    penalty, error, found = min(tried, key=lambda each: each[1])
+    head.weights.copy_(_solution(problem, penalty))
+    head.weights[0] += mean.float()
+    return ValueSolution(head, penalty, error, found)
+
+
 def _standardised(
     features: Tensor, classes: int, random_features: int, seed: int, repeats: Tensor | None
 ) -> RidgeHead:
     """A head with its features' mean and scale, and seeded random frequencies."""
     head = RidgeHead(features.shape[1], classes, random_features)
-    var, mean = _var_mean(features, repeats)
-    std = var.sqrt()
+    mean, scale = mean_and_scale(features, repeats)
     head.mean.copy_(mean)
-    head.scale.copy_(torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std.clamp(min=1e-12), 0.0))
+    head.scale.copy_(scale)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(head.frequencies.shape, generator=generator)
     head.frequencies.copy_(drawn / _typical_distance(head.standardise(features), repeats))
     return head
 
 
-def _var_mean(rows: Tensor, repeats: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Variance and mean (F,) of rows (N, F), each of which stands for `repeats` (N,)."""
+def mean_and_scale(rows: Tensor, repeats: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean (F,) of rows (N, F) and one over their deviation; 0 for a feature that never varied."""
+    var, mean = var_mean(rows, repeats)
+    std = var.sqrt()
+    return mean, torch.where(std > 1e-6 * (1 + mean.abs()), 1 / std.clamp(min=1e-12), 0.0)
+
+
+def var_mean(rows: Tensor, repeats: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variance and mean (F,) float64 of rows (N, F), each of which stands for `repeats` (N,)."""
     rows = rows.double()
     if repeats is None:
         var, mean = torch.var_mean(rows, dim=0, correction=0)
@@ -121,7 +180,7 @@ def _typical_distance(rows: Tensor, repeats: Tensor | None) -> Tensor:
     Within 6 % of the usual median distance on the tables of `benchmarks/crops.py`, but exact
     without drawing pairs, and the same whatever the order of the pixels.
     """
-    spread = _var_mean(rows, repeats)[0].sum()
+    spread = var_mean(rows, repeats)[0].sum()
     return (2 * spread).sqrt().clamp(min=1e-3).float()
 
 
@@ -194,7 +253,7 @@ def _calibrated(
     ]
     best = int(np.argmin(losses))
     right = (scores.argmax(1) == classes).double()
-    accuracy = float(_var_mean(right[:, None], repeats)[1])
+    accuracy = float(var_mean(right[:, None], repeats)[1])
     return losses[best], _TEMPERATURES[best], accuracy
 
 

@@ -3,6 +3,7 @@
 MAP = "map.tif"
 PROBABILITY = "probability.tif"
 VALUE = "value.tif"
+DENSITY = "density.tif"
 FEATURES = "features.tif"
 ITEM = "item.json"
 """Files of a map's folder. What makes them, `earthloom.maps.make`, imports torch, which those who

@@ -16,7 +16,8 @@ from rasterio.windows import Window as RasterWindow
 from earthloom.grid import crs_wkt
 from earthloom.maps import CLASS_NODATA
 from earthloom.maps.overviews import with_overviews
-from earthloom.tasks import PixelClasses
+from earthloom.maps.statistics import Tally
+from earthloom.tasks.planes import ClassesOfPixels
 
 _GDAL = {"GDAL_CACHEMAX": 128, "GDAL_NUM_THREADS": "ALL_CPUS"}
 """MiB of blocks that are kept, whatever the machine's memory; the number of threads changes no
@@ -43,7 +44,9 @@ class StripWriter:
         bands: Sequence[str],
         nodata: float,
         dtype: str = "uint8",
+        unit: str | None = None,
     ) -> None:
+        """With a unit the file says it, and statistics of each band; these take NaN as nodata."""
         self._path = path
         self._strips = path.with_suffix(".strips.tif")
         self._shape = (box.shape.y, box.shape.x)
@@ -68,6 +71,9 @@ class StripWriter:
             )
         for number, name in enumerate(bands, start=1):
             self._file.set_band_description(number, name)
+        self._tallies = [Tally() for _ in bands] if unit is not None else []
+        if unit is not None:
+            self._file.units = (unit,) * len(bands)
 
     @property
     def file(self) -> DatasetWriter:
@@ -80,6 +86,8 @@ class StripWriter:
         cols = min(strip.shape[2], self._shape[1] - col)
         if rows <= 0 or cols <= 0:
             return
+        for tally, band in zip(self._tallies, strip[:, :rows, :cols]):
+            tally.add(band)
         with rasterio.Env(**_GDAL):
             window = RasterWindow(col, row, cols, rows)
             self._file.write(strip[:, :rows, :cols], window=window)
@@ -88,6 +96,8 @@ class StripWriter:
         """Writes the COG, its overviews made by `overviews` (`MODE` or `AVERAGE`), and removes what
         it was made from."""
         dtype = np.dtype(self._file.dtypes[0])
+        for number, tally in enumerate(self._tallies, start=1):
+            self._file.update_tags(number, **tally.tags())
         self._file.close()
         with rasterio.Env(**_GDAL):
             joined, made = with_overviews(self._strips, overviews, BLOCK)
@@ -106,13 +116,13 @@ class StripWriter:
             path.unlink()
 
 
-def colour_table(task: PixelClasses) -> dict[int, tuple[int, int, int, int]]:
+def colour_table(task: ClassesOfPixels) -> dict[int, tuple[int, int, int, int]]:
     """GDAL colour table: nodata is transparent."""
     table = {code: (*rgb, 255) for code, rgb in zip(task.codes, task.colours)}
     return {CLASS_NODATA: (0, 0, 0, 0)} | table
 
 
-def write_class_names(path: Path, task: PixelClasses) -> None:
+def write_class_names(path: Path, task: ClassesOfPixels) -> None:
     """Class names beside a COG, in the `.aux.xml` where GDAL and QGIS look for them."""
     names = dict(zip(task.codes, task.names))
     root = ET.Element("PAMDataset")

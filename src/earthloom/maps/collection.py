@@ -15,10 +15,18 @@ import earthloom
 from earthloom.errors import DataError
 from earthloom.grid import bounds_of, outline_of_bounds
 from earthloom.maps import ITEM
-from earthloom.maps.item import COLLECTION, EXTENSIONS, LEVEL, asset_of, classes_of
-from earthloom.maps.outputs import Output, class_outputs
+from earthloom.maps.item import (
+    COLLECTION,
+    LEVEL,
+    asset_of,
+    classes_of,
+    extensions_of,
+    subject_of,
+)
+from earthloom.maps.outputs import Output, outputs_of
 from earthloom.stages import canonical_json, disk_errors, write_atomic
-from earthloom.tasks import PixelClasses
+from earthloom.tasks.base import Task
+from earthloom.tasks.planes import ClassesOfPixels
 
 ITEMS = "items.parquet"
 NO_LICENCE = "other"
@@ -68,7 +76,7 @@ def write_collection(
     folder: Path,
     name: str,
     maps: Mapping[str, Path],
-    task: PixelClasses,
+    task: Task[Any],
     published: Publication,
     outputs: Sequence[Output] | None = None,
     assets: Mapping[str, pystac.Asset] | None = None,
@@ -79,7 +87,7 @@ def write_collection(
     whole, such as a mosaic, with addresses relative to `folder`, as all addresses are.
     """
     items = {_relative(place, folder): _read_item(place / ITEM) for place in maps.values()}
-    chosen = tuple(class_outputs(task) if outputs is None else outputs)
+    chosen = tuple(outputs_of(task) if outputs is None else outputs)
     content = _collection(name, dict(zip(maps, items)), items, task, published, chosen)
     content["assets"] |= {key: asset.to_dict() for key, asset in (assets or {}).items()}
     path = folder / COLLECTION
@@ -111,12 +119,12 @@ def _collection(
     name: str,
     places: Mapping[str, str],
     items: Mapping[str, dict[str, Any]],
-    task: PixelClasses,
+    task: Task[Any],
     published: Publication,
     outputs: Sequence[Output],
 ) -> dict[str, Any]:
     listed = list(items.values())
-    names = ", ".join(task.names)
+    names = subject_of(task)
     links = [
         {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"},
         *(
@@ -129,7 +137,7 @@ def _collection(
     return {
         "type": "Collection",
         "stac_version": pystac.get_stac_version(),
-        "stac_extensions": EXTENSIONS,
+        "stac_extensions": extensions_of(task),
         "id": name,
         "title": published.title or f"Maps of {name}",
         "description": published.description or f"Maps of {names}, made with Earthloom.",
@@ -174,7 +182,7 @@ def _extent(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _summaries(items: Sequence[Mapping[str, Any]], task: PixelClasses) -> dict[str, Any]:
+def _summaries(items: Sequence[Mapping[str, Any]], task: Task[Any]) -> dict[str, Any]:
     found = [item["properties"] for item in items]
     sizes = sorted({each["gsd"] for each in found if "gsd" in each})
     codes = sorted({each["proj:code"] for each in found if each.get("proj:code")})
@@ -182,7 +190,7 @@ def _summaries(items: Sequence[Mapping[str, Any]], task: PixelClasses) -> dict[s
         "gsd": sizes,
         "proj:code": codes,
         "processing:level": [LEVEL],
-        "classification:classes": classes_of(task),
+        "classification:classes": classes_of(task) if isinstance(task, ClassesOfPixels) else [],
     }
     return {key: values for key, values in summaries.items() if values}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pystac
+import rasterio
 import shapely
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
@@ -16,9 +17,12 @@ from shapely.geometry.base import BaseGeometry
 
 import earthloom
 from earthloom.grid import bounds_of, gsd_metres, outline_of, place_of
-from earthloom.maps import FEATURES, MAP, PROBABILITY, VALUE
-from earthloom.maps.outputs import Output, class_outputs
-from earthloom.tasks import PixelClasses
+from earthloom.maps import DENSITY, FEATURES, MAP, PROBABILITY, VALUE
+from earthloom.maps.outputs import Output, outputs_of
+from earthloom.maps.statistics import statistics_of
+from earthloom.tasks.base import Task
+from earthloom.tasks.planes import ClassesOfPixels, planes_of
+from earthloom.tasks.values import ValueTask
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
@@ -36,7 +40,8 @@ LEVEL = "L4"
 _TITLES = {
     MAP: ("Classes", ["data"]),
     PROBABILITY: ("Probability of each class", ["data", "uncertainty"]),
-    VALUE: ("Values", ["data"]),
+    VALUE: ("Values", ["data", "uncertainty"]),
+    DENSITY: ("Things of each class per pixel", ["data"]),
     FEATURES: ("Features of each pixel", ["data"]),
 }
 """Title and roles of each file that a map may consist of."""
@@ -48,7 +53,7 @@ def write_item(
     box: GeoBox,
     outline: BaseGeometry | None,
     dates: tuple[date, date],
-    task: PixelClasses,
+    task: Task[Any],
     provenance: Mapping[str, Any],
     scenes: Sequence[str],
     outputs: Sequence[Output] | None = None,
@@ -56,7 +61,7 @@ def write_item(
 ) -> None:
     """Writes a STAC 1.1 Item that describes the files of a map beside it.
 
-    `outputs` are its files, by default those of a map of classes; `collection` is the id of the
+    `outputs` are its files, by default those of a map of the task; `collection` is the id of the
     Collection at `COLLECTION_HREF`. The Item's time is the period of the observations; it holds no
     time of processing, so that the same inputs give the same bytes.
     """
@@ -68,7 +73,7 @@ def write_item(
         bbox=list(bounds_of(footprint)),
         datetime=None,
         properties={
-            "title": f"Map of {', '.join(task.names)}",
+            "title": f"Map of {subject_of(task)}",
             "gsd": round(gsd_metres(box), 3),
             **_projection(box),
             "processing:software": {"earthloom": earthloom.__version__},
@@ -79,21 +84,47 @@ def write_item(
         },
         start_datetime=start,
         end_datetime=end,
-        stac_extensions=EXTENSIONS,
+        stac_extensions=extensions_of(task),
     )
     if collection is not None:
         item.collection_id = collection
         for relation in ("collection", "parent"):
             item.add_link(pystac.Link(relation, COLLECTION_HREF, "application/json"))
-    for output in class_outputs(task) if outputs is None else outputs:
+    for output in outputs_of(task) if outputs is None else outputs:
         asset = asset_of(output, task, gsd_metres(box))
+        if output.unit is not None:
+            asset["bands"] = _measured(path.with_name(output.file), asset["bands"])
         item.add_asset(Path(output.file).stem, pystac.Asset.from_dict(asset | _href(output)))
     content = item.to_dict(include_self_link=False, transform_hrefs=False)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def asset_of(output: Output, task: PixelClasses, gsd: float | None = None) -> dict[str, Any]:
+def extensions_of(task: Task[Any]) -> list[str]:
+    """Extensions of STAC that Items and the Collection of a task's maps use."""
+    if isinstance(task, ClassesOfPixels):
+        return EXTENSIONS
+    return [each for each in EXTENSIONS if each != CLASSIFICATION]
+
+
+def subject_of(task: Task[Any]) -> str:
+    """What a task's map is of, in words: its classes, or what is measured and its unit."""
+    if isinstance(task, ValueTask):
+        return f"{task.quantity} in {task.unit}" if task.unit else task.quantity
+    return ", ".join(planes_of(task))
+
+
+def _measured(path: Path, bands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bands with the statistics that stand in their file."""
+    with rasterio.open(path) as file:
+        known = [statistics_of(file, number) for number in file.indexes]
+    return [
+        band | ({"statistics": statistics} if statistics else {})
+        for band, statistics in zip(bands, known, strict=True)
+    ]
+
+
+def asset_of(output: Output, task: Task[Any], gsd: float | None = None) -> dict[str, Any]:
     """What is known of a file before it is made: an asset without its address.
 
     What all bands share stands in the asset, as STAC 1.1 has it.
@@ -106,18 +137,18 @@ def asset_of(output: Output, task: PixelClasses, gsd: float | None = None) -> di
         "data_type": output.dtype,
         "nodata": "nan" if math.isnan(output.nodata) else output.nodata,
         "raster:sampling": "area",
-        "bands": [_band(name) for name in output.bands],
+        "bands": [_band(name, output.unit) for name in output.bands],
     }
     if output.scale != 1:
         asset |= {"raster:scale": output.scale, "raster:offset": 0}
     if gsd is not None:
         asset["raster:spatial_resolution"] = round(gsd, 3)
-    if output.file == MAP:
+    if output.file == MAP and isinstance(task, ClassesOfPixels):
         asset["classification:classes"] = classes_of(task)
     return asset
 
 
-def classes_of(task: PixelClasses) -> list[dict[str, Any]]:
+def classes_of(task: ClassesOfPixels) -> list[dict[str, Any]]:
     """The classes as the classification extension writes them, no data first."""
     nodata = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
     slugs = _slugs(task.names)
@@ -132,8 +163,9 @@ def _href(output: Output) -> dict[str, str]:
     return {"href": f"./{output.file}"}
 
 
-def _band(name: str) -> dict[str, str]:
-    return {"name": _slug(name), "description": name}
+def _band(name: str, unit: str | None) -> dict[str, Any]:
+    known = {} if unit is None else {"unit": unit}
+    return {"name": _slug(name), "description": name} | known
 
 
 def _projection(box: GeoBox) -> dict[str, Any]:

@@ -22,16 +22,19 @@ from earthloom.maps import FEATURES, ITEM, MAP
 from earthloom.maps.clip import clip_of
 from earthloom.maps.cog import StripWriter, write_class_names
 from earthloom.maps.item import write_item
-from earthloom.maps.outputs import Output, UnitFeatures, Values, class_outputs
+from earthloom.maps.outputs import Output, UnitFeatures, Values, outputs_of
 from earthloom.maps.parts import Finish
 from earthloom.maps.sources import Asked, SavedCube, SavedModel, reach_of
+from earthloom.maps.statistics import statistics_of
 from earthloom.maps.stitch import stitch
-from earthloom.maps.style import write_styles
+from earthloom.maps.style import write_styles, write_value_style
 from earthloom.maps.tiling import PART, layout_of, tiling_for
 from earthloom.maps.work import MapWork
 from earthloom.progress import Tick
 from earthloom.sample import Moments, Shape2d
 from earthloom.stages import job_of
+from earthloom.tasks.base import Task
+from earthloom.tasks.planes import ClassesOfPixels
 from earthloom.workers import Threads, Workers
 
 WORK = "work"
@@ -89,9 +92,10 @@ def make_map(
     tick: Tick,
     workers: Workers | None = None,
 ) -> None:
-    """Writes `map.tif`, `probability.tif` (both COGs) and `item.json` into a folder.
+    """Writes the COGs of a map and `item.json` into a folder: `map.tif` and `probability.tif` for
+    classes, `value.tif` or `density.tif` for numbers.
 
-    A pixel outside the area, or that no layer ever saw, is nodata in both. Parts that an
+    A pixel outside the area, or that no layer ever saw, is nodata in all. Parts that an
     interrupted run left in the folder are not made again; whichever were, and on whichever workers,
     the bytes are the same.
     """
@@ -99,9 +103,10 @@ def make_map(
     for member in model.members:
         member.encoder.check(inputs.cube.specs)
     task = model.task
-    write_rasters(inputs, settings, class_outputs(task, model.threshold), folder, tick, workers)
-    write_class_names(folder / MAP, task)
-    write_styles(folder, task)
+    outputs = outputs_of(task, model.threshold)
+    asked: Asked = "probabilities" if isinstance(task, ClassesOfPixels) else "values"
+    write_rasters(inputs, settings, outputs, folder, tick, workers, asked)
+    _write_legend(folder, task, outputs)
     write_item(
         folder / ITEM,
         inputs.item_id,
@@ -113,6 +118,19 @@ def make_map(
         inputs.scenes,
         collection=inputs.collection,
     )
+
+
+def _write_legend(folder: Path, task: Task[Any], outputs: Sequence[Output]) -> None:
+    """Writes what GIS programs need to show a map: names and colours of classes, or a ramp."""
+    if isinstance(task, ClassesOfPixels):
+        write_class_names(folder / MAP, task)
+        write_styles(folder, task)
+        return
+    for output in outputs:
+        path = folder / output.file
+        with rasterio.open(path) as file:
+            statistics = statistics_of(file, 1)
+        write_value_style(path, statistics, output.unit or "")
 
 
 def make_features(
@@ -224,7 +242,9 @@ def _saved(inputs: MapInputs, folder: Path) -> Path:
 
 
 def _writer(folder: Path, output: Output, box: GeoBox) -> StripWriter:
-    writer = StripWriter(folder / output.file, box, output.bands, output.nodata, output.dtype)
+    writer = StripWriter(
+        folder / output.file, box, output.bands, output.nodata, output.dtype, output.unit
+    )
     if output.colours:
         writer.file.write_colormap(1, output.colours)
     if output.scale != 1:

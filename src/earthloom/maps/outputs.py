@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from earthloom.errors import ContractError, choices
 from earthloom.maps import (
     CLASS_NODATA,
+    DENSITY,
     FEATURES,
     MAP,
     PROBABILITY,
@@ -22,7 +23,9 @@ from earthloom.maps import (
     VALUE,
 )
 from earthloom.maps.cog import colour_table
-from earthloom.tasks import PixelClasses
+from earthloom.tasks.base import Task
+from earthloom.tasks.counts import CountTask
+from earthloom.tasks.planes import ClassesOfPixels, Mapped, planes_of
 
 _ROWS = 32
 """Rows that are worked on at a time, few enough for a cache."""
@@ -63,6 +66,12 @@ class Output(Protocol):
         ...
 
     @property
+    def unit(self) -> str | None:
+        """Of the numbers, once scaled; None where they are names, shares or bare features. A file
+        with a unit says statistics of its bands."""
+        ...
+
+    @property
     def overviews(self) -> str:
         """How GDAL makes overviews of it."""
         ...
@@ -81,7 +90,7 @@ class Output(Protocol):
 class Classes:
     """The class code of each pixel, uint8."""
 
-    task: PixelClasses
+    task: ClassesOfPixels
     threshold: float | None = None
     """With two classes: the probability from which the second one is mapped."""
     file: str = MAP
@@ -89,6 +98,7 @@ class Classes:
     dtype: str = "uint8"
     nodata: float = CLASS_NODATA
     scale: float = 1.0
+    unit: str | None = None
     overviews: str = "MODE"
 
     @property
@@ -132,6 +142,7 @@ class Probabilities:
     dtype: str = "uint8"
     nodata: float = PROBABILITY_NODATA
     scale: float = PROBABILITY_SCALE
+    unit: str | None = None
     overviews: str = "AVERAGE"
     colours: Mapping[int, Rgba] = field(default_factory=dict)
 
@@ -142,13 +153,14 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Values:
-    """Numbers as they were predicted, float32: a value, or a value between its bounds."""
+    """Numbers as they were predicted, float32: a value, or a value and the ends of its interval."""
 
-    bands: tuple[str, ...] = ("lower", "value", "upper")
+    bands: tuple[str, ...] = ("value", "low", "high")
     file: str = VALUE
     dtype: str = "float32"
     nodata: float = np.nan
     scale: float = 1.0
+    unit: str | None = None
     overviews: str = "AVERAGE"
     colours: Mapping[int, Rgba] = field(default_factory=dict)
 
@@ -171,6 +183,7 @@ class UnitFeatures:
     dtype: str = "int8"
     nodata: float = FEATURE_NODATA
     scale: float = FEATURE_SCALE
+    unit: str | None = None
     overviews: str = "AVERAGE"
     colours: Mapping[int, Rgba] = field(default_factory=dict)
 
@@ -199,6 +212,22 @@ def quantised(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     return stored
 
 
-def class_outputs(task: PixelClasses, threshold: float | None = None) -> tuple[Output, ...]:
+_FILES = {CountTask.name: DENSITY}
+"""Of tasks of numbers whose file is not `VALUE`."""
+
+
+def outputs_of(task: Task[Any], threshold: float | None = None) -> tuple[Output, ...]:
+    """The files of a map of a task: classes with probabilities, or numbers in their unit.
+
+    ContractError for a task that says nothing of pixels.
+    """
+    if isinstance(task, ClassesOfPixels):
+        return class_outputs(task, threshold)
+    planes = planes_of(task)
+    unit = task.unit if isinstance(task, Mapped) else None
+    return (Values(planes, file=_FILES.get(task.name, VALUE), unit=unit),)
+
+
+def class_outputs(task: ClassesOfPixels, threshold: float | None = None) -> tuple[Output, ...]:
     """The files of a map of classes."""
     return Classes(task, threshold), Probabilities(task.names)

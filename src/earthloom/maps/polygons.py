@@ -31,7 +31,7 @@ from earthloom.progress import Tick
 from earthloom.stages import canonical_json
 
 if TYPE_CHECKING:  # it loads torch, which polygons do not need
-    from earthloom.tasks import PixelClasses
+    from earthloom.tasks.planes import ClassesOfPixels
 
 SUMMARY = "polygons.json"
 STYLE = "polygons.qml"
@@ -77,7 +77,7 @@ class PolygonsMade:
 def make_polygons(
     map_path: Path,
     probability_path: Path | None,
-    task: "PixelClasses",
+    task: "ClassesOfPixels",
     chosen: PolygonSettings,
     folder: Path,
     tick: Tick,
@@ -115,7 +115,7 @@ def make_polygons(
 def _write_all(
     map_path: Path,
     probability_path: Path | None,
-    task: "PixelClasses",
+    task: "ClassesOfPixels",
     chosen: PolygonSettings,
     place: EqualArea,
     rows: int,
@@ -142,7 +142,7 @@ def _write_all(
 def _features(
     map_path: Path,
     probability_path: Path | None,
-    task: "PixelClasses",
+    task: "ClassesOfPixels",
     chosen: PolygonSettings,
     place: EqualArea,
     rows: int,
@@ -165,7 +165,7 @@ def _features(
 
 
 def _write_features(
-    writer: GeoParquetWriter, found: Iterator[Features], task: "PixelClasses", place: EqualArea
+    writer: GeoParquetWriter, found: Iterator[Features], task: "ClassesOfPixels", place: EqualArea
 ) -> tuple[int, dict[str, float]]:
     count, areas = 0, np.zeros(256)
     names = np.full(256, "", object)

@@ -26,7 +26,7 @@ from earthloom.maps.predict import Pending, Pixels, Predictor
 from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch
 
-Asked = Literal["probabilities", "features"]
+Asked = Literal["probabilities", "values", "features"]
 
 
 class ModelSource(Protocol):
@@ -52,7 +52,8 @@ class SavedModel:
 
     folder: Path
     asked: Asked = "probabilities"
-    """What it is to predict: a probability of each class, or the encoder's features."""
+    """What it is to predict: a probability of each class, numbers in their unit, or the encoder's
+    features."""
     plan: Plan = Plan()
     """How it is evaluated; a map has one plan, wherever its parts are made."""
 
@@ -83,11 +84,11 @@ class SavedCube:
 
 
 @final
-class ProbabilityPredictor:
-    """Probabilities of a model's classes."""
+class PixelPredictor:
+    """What a model's task says of pixels: probabilities of classes, or numbers."""
 
     def __init__(self, model: Model, plan: Plan) -> None:
-        self.planes = len(model.task.codes)
+        self.planes = len(model.planes)
         self._predictor = FitPredictor(model, plan, torch.get_num_threads())
         self.ahead = 2 * self._predictor.lanes
 
@@ -158,7 +159,8 @@ def reach_of(model: Model) -> Reach:
 
 
 _ASKED: Mapping[Asked, Callable[[Model, Plan], Predictor]] = {
-    "probabilities": ProbabilityPredictor,
+    "probabilities": PixelPredictor,
+    "values": PixelPredictor,
     "features": FeaturePredictor,
 }
 

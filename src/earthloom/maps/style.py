@@ -6,7 +6,7 @@ of QGIS 3 (`QgsPalettedRasterRenderer`, `QgsSingleBandPseudoColorRenderer` and
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from earthloom.maps import CLASS_NODATA, MAP, PROBABILITY
 
 if TYPE_CHECKING:  # it loads torch, which styles do not need
-    from earthloom.tasks import PixelClasses
+    from earthloom.tasks.planes import ClassesOfPixels
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _VERSION = "3.22.0"
@@ -45,7 +45,7 @@ PROBABILITY_RAMP = Ramp(band=1, low=0.0, high=1.0)
 """Of the first class; QGIS applies the file's scale, so that values are probabilities."""
 
 
-def write_styles(folder: Path, task: "PixelClasses") -> list[str]:
+def write_styles(folder: Path, task: "ClassesOfPixels") -> list[str]:
     """Writes styles beside `map.tif` and `probability.tif`; their names."""
     styles = {
         Path(MAP).with_suffix(".qml").name: class_style(task),
@@ -57,7 +57,17 @@ def write_styles(folder: Path, task: "PixelClasses") -> list[str]:
     return list(styles)
 
 
-def class_style(task: "PixelClasses") -> str:
+def write_value_style(path: Path, statistics: Mapping[str, float], unit: str) -> None:
+    """Writes the style of a file of numbers beside it: its first band, two standard deviations
+    around the mean, as far as there are such numbers."""
+    mean, spread = statistics.get("mean", 0.0), 2 * statistics.get("stddev", 0.0)
+    low = max(statistics.get("minimum", 0.0), mean - spread)
+    high = min(statistics.get("maximum", 1.0), mean + spread)
+    ramp = Ramp(band=1, low=low, high=high if high > low else low + 1, unit=unit)
+    path.with_suffix(".qml").write_text(value_style(ramp), encoding="utf-8")
+
+
+def class_style(task: "ClassesOfPixels") -> str:
     """The QGIS style of a map of classes: a palette with names."""
     root, pipe = _raster_root()
     renderer = _renderer(pipe, "paletted", 1)
@@ -94,7 +104,7 @@ def value_style(ramp: Ramp) -> str:
     return _text(root, pipe)
 
 
-def polygon_style(task: "PixelClasses") -> str:
+def polygon_style(task: "ClassesOfPixels") -> str:
     """The QGIS style of polygons with a column `code`."""
     root = ET.Element("qgis", version=_VERSION, styleCategories="Symbology")
     renderer = ET.SubElement(
@@ -113,7 +123,7 @@ def polygon_style(task: "PixelClasses") -> str:
     return _text(root)
 
 
-def class_sld(task: "PixelClasses") -> str:
+def class_sld(task: "ClassesOfPixels") -> str:
     """The style of a map of classes as OGC SLD 1.0, which GeoServer and others read."""
     ET.register_namespace("sld", _SLD)
     root = ET.Element(f"{{{_SLD}}}StyledLayerDescriptor", version="1.0.0")
@@ -132,7 +142,7 @@ def class_sld(task: "PixelClasses") -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _legend(task: "PixelClasses") -> list[tuple[int, str, str]]:
+def _legend(task: "ClassesOfPixels") -> list[tuple[int, str, str]]:
     """Code, name and colour (`#rrggbb`) of each class."""
     return [
         (code, name, f"#{bytes(rgb).hex()}")

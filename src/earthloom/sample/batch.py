@@ -1,6 +1,6 @@
 """Chips side by side as tensors, ready for an encoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,10 +122,10 @@ def weights_side_by_side(chips: Sequence[Chip]) -> Tensor | None:
     )
 
 
-def targets_side_by_side(chips: Sequence[Chip]) -> tuple[Target | None, ...]:
+def targets_side_by_side(targets: Iterable[Target | None]) -> tuple[Target | None, ...]:
     """The answers of chips; empty where no chip has any."""
-    targets = tuple(chip.target for chip in chips)
-    return () if all(target is None for target in targets) else targets
+    known = tuple(targets)
+    return () if all(target is None for target in known) else known
 
 
 def collate(chips: Sequence[Chip]) -> Batch:
@@ -161,5 +161,5 @@ def collate(chips: Sequence[Chip]) -> Batch:
         covariance=covariance,
         places=tuple(chip.place for chip in chips),
         weight=weights_side_by_side(chips),
-        targets=targets_side_by_side(chips),
+        targets=targets_side_by_side(chip.target for chip in chips),
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from earthloom.errors import ContractError, choices
 from earthloom.sample.place import Place, Shape2d
-from earthloom.sample.target import Target
+from earthloom.sample.target import Target, shape_of
 
 UNLABELLED = 0
 """The label of a pixel that has none; class codes start at 1, and a map's nodata is 0 as well."""
@@ -151,17 +151,23 @@ class Chip:
     values of pixels, boxes, instances, counts. Its pixels are those of the base grid."""
 
     def __post_init__(self) -> None:
-        if self.weight is None:
-            return
-        if self.label is None or self.label.shape != self.weight.shape:
-            label = "no label" if self.label is None else f"a label of {self.label.shape} pixels"
+        known = None if self.target is None else shape_of(self.target)
+        if known is not None and known != tuple(self.shape):
             raise ContractError(
-                f"chip {self.id} has weights of {self.weight.shape} pixels and {label}"
+                f"chip {self.id} has {self.shape.rows} x {self.shape.cols} pixels, "
+                f"and an answer of {known[0]} x {known[1]}"
             )
-        if not (np.isfinite(self.weight) & (self.weight >= 0)).all():
+        if self.weight is not None:
+            self._check_weight(self.weight)
+
+    def _check_weight(self, weight: NDArray[np.float32]) -> None:
+        if self.label is None or self.label.shape != weight.shape:
+            label = "no label" if self.label is None else f"a label of {self.label.shape} pixels"
+            raise ContractError(f"chip {self.id} has weights of {weight.shape} pixels and {label}")
+        if not (np.isfinite(weight) & (weight >= 0)).all():
             raise ContractError(
-                f"chip {self.id} has label weights of {self.weight.min():g} to "
-                f"{self.weight.max():g}; valid are 0 and above"
+                f"chip {self.id} has label weights of {weight.min():g} to "
+                f"{weight.max():g}; valid are 0 and above"
             )
 
     @property

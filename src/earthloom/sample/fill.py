@@ -11,6 +11,7 @@ from earthloom.errors import ContractError
 from earthloom.sample.chip import UNLABELLED, Chip, Layer, Moments
 from earthloom.sample.place import Place
 from earthloom.sample.samples import Samples, Subset
+from earthloom.sample.target import Target
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class ChipNotes:
     labelled: bool
     weighted: bool = False
     """Whether its label has weights; None count as 1 beside chips that have some."""
+    target: Target | None = None
+    """Its answer, see `Chip.target`; of another size each, so it has no room in the batch."""
 
 
 @runtime_checkable
@@ -85,7 +88,15 @@ def fill(samples: Samples, index: int, room: ChipRoom) -> ChipNotes:
 
 
 def put(chip: Chip, room: ChipRoom) -> ChipNotes:
-    """Copies a chip; what it does not have is marked as not there."""
+    """Copies a chip; what it does not have is marked as not there.
+
+    ContractError for a chip of another shape than the batch's.
+    """
+    if tuple(chip.shape) != room.label.shape:
+        raise ContractError(
+            f"chip {chip.id} has the shape {tuple(chip.shape)}; the batch has room for chips of "
+            f"{room.label.shape}: earthloom.sample.fitted.Fitted brings all to one size"
+        )
     for key, place in room.layers.items():
         layer = chip.layers.get(key)
         if layer is None:
@@ -99,7 +110,12 @@ def put(chip: Chip, room: ChipRoom) -> ChipNotes:
     if chip.weight is not None:
         np.copyto(room.weight, chip.weight)
     return ChipNotes(
-        chip.id, chip.place, chip.moments, chip.label is not None, chip.weight is not None
+        chip.id,
+        chip.place,
+        chip.moments,
+        labelled=chip.label is not None,
+        weighted=chip.weight is not None,
+        target=chip.target,
     )
 
 

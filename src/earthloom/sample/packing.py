@@ -8,7 +8,8 @@ compression"), or deflated where there are many.
 """
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,20 @@ class Packing:
             np.multiply(numbers, scale, out=made, dtype=np.float32, casting="unsafe")
             if self.offset != 0.0:
                 np.add(made, offset, out=made)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the pixels of a store lie on disk."""
+
+    packing: Mapping[str, Packing] = field(default_factory=dict)
+    """By a layer's key; float32 for layers that are not named."""
+    compressed: bool = False
+    shard_bytes: int = 64 * 2**20
+
+    def of(self, key: str) -> Packing:
+        """The packing of a layer."""
+        return self.packing.get(key, Packing())
 
 
 def compress(stored: NDArray[Any]) -> bytes:

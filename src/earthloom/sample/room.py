@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earthloom.errors import ContractError
-from earthloom.sample.batch import Batch, LayerBatch, moments_side_by_side
+from earthloom.sample.batch import Batch, LayerBatch, moments_side_by_side, targets_side_by_side
 from earthloom.sample.chip import Chip, LayerSpec
 from earthloom.sample.fill import ChipNotes, ChipRoom, LayerRoom, put
 from earthloom.sample.place import Shape2d
@@ -107,6 +107,7 @@ class BatchRoom:
             covariance=covariance,
             places=tuple(each.place for each in notes),
             weight=tensors[_WEIGHT, ""] if weighted else None,
+            targets=targets_side_by_side(each.target for each in notes),
         )
 
 

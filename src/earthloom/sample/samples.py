@@ -38,7 +38,8 @@ class Subset:
 
     @property
     def groups(self) -> Sequence[str]:
-        return [self.samples.groups[index] for index in self.indices]
+        groups = self.samples.groups  # once, since some samples make them anew each time
+        return [groups[index] for index in self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -19,11 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.errors import DataError
+from earthloom.sample.chip import Moments
 
 CARD, TABLE = "store.json", "chips.npy"
 _BEGUN = "begun.json"
 _ALIGN = 64
 """Bytes: where an array may begin, so that any processor reads it at full speed."""
+
+OPTIONAL = ("weight", "target")
+"""What most stores lack, and then hold no column of."""
 
 _OPEN_SHARDS = 256
 """Shards that are mapped at once; the one used longest ago is let go."""
@@ -57,16 +61,17 @@ class ChipNote:
     """Those that the chip has."""
     weight: tuple[int, int] | None = None
     """Where that of the label lies, and its bytes."""
+    target: tuple[int, int] | None = None
+    """Where the answer lies that is no label of pixels, and its bytes."""
 
     def to_json(self) -> dict[str, Any]:
         """The note as JSON values."""
         layers = {
             key: [each.at, each.size, each.mask, each.dates] for key, each in self.layers.items()
         }
+        absent = [what for what in OPTIONAL if getattr(self, what) is None]
         value = {**vars(self), "layers": layers}
-        if self.weight is None:
-            del value["weight"]
-        return value
+        return {what: each for what, each in value.items() if what not in absent}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "ChipNote":
@@ -75,10 +80,11 @@ class ChipNote:
             key: LayerNote(at, size, mask, None if dates is None else tuple(dates))
             for key, (at, size, mask, dates) in value["layers"].items()
         }
-        label, weight = (
-            None if value.get(what) is None else tuple(value[what]) for what in ("label", "weight")
-        )
-        fields = {**value, "layers": layers, "label": label, "weight": weight}
+        parts = {
+            what: None if value.get(what) is None else tuple(value[what])
+            for what in ("label", *OPTIONAL)
+        }
+        fields = {**value, "layers": layers, **parts}
         return ChipNote(**{**fields, "transform": tuple(value["transform"])})
 
 
@@ -233,8 +239,8 @@ def table_of(
 ) -> tuple[NDArray[Any], dict[str, Any]]:
     """The table of all chips, and the names that its numbers stand for."""
     ids = [note.id.encode() for note in notes]
-    weighted = any(note.weight is not None for note in notes)
-    dtype = table_dtype(max(map(len, ids), default=1), len(layers), weighted)
+    some = [what for what in OPTIONAL if any(getattr(note, what) is not None for note in notes)]
+    dtype = table_dtype(max(map(len, ids), default=1), len(layers), some)
     table = np.zeros(len(notes), dtype)
     table["id"] = ids
     found: dict[str, Any] = {}
@@ -246,8 +252,8 @@ def table_of(
     table["transform"] = np.array([note.transform or (0.0,) * 6 for note in notes]).reshape(-1, 6)
     table["shard"] = np.repeat(np.arange(len(shards)), [each["chips"] for each in shards])
     table["label"] = [note.label or (-1, 0) for note in notes]
-    if weighted:
-        table["weight"] = [note.weight or (-1, 0) for note in notes]
+    for what in some:
+        table[what] = [getattr(note, what) or (-1, 0) for note in notes]
     dates: dict[str, list[tuple[str, ...]]] = {}
     for number_of, key in enumerate(layers):
         every = [note.layers.get(key) for note in notes]
@@ -263,10 +269,10 @@ def table_of(
     return table, {**found, "dates": dates}
 
 
-def table_dtype(id_bytes: int, layers: int, weighted: bool) -> np.dtype[Any]:
+def table_dtype(id_bytes: int, layers: int, some: Sequence[str]) -> np.dtype[Any]:
     """Of a table's records; a layer's numbers are where it lies, its bytes, its mask, its dates.
 
-    There is a column for weights if a chip has some (`weighted`).
+    `some` are those of `OPTIONAL` that at least one chip has; others get no column.
     """
     return np.dtype(
         [
@@ -277,9 +283,21 @@ def table_dtype(id_bytes: int, layers: int, weighted: bool) -> np.dtype[Any]:
             ("transform", "<f8", (6,)),
             ("shard", "<i4"),
             ("label", "<i8", (2,)),
-            *((("weight", "<i8", (2,)),) if weighted else ()),
+            *((what, "<i8", (2,)) for what in some),
             *((f"layer_{number}", "<i8", (4,)) for number in range(layers)),
         ]
+    )
+
+
+def moments_to_json(moments: Moments) -> dict[str, Any]:
+    """Moments as JSON values."""
+    return {"mean": moments.mean.tolist(), "covariance": moments.covariance.tolist()}
+
+
+def moments_from_json(value: Mapping[str, Any]) -> Moments:
+    """Moments from what `moments_to_json` made."""
+    return Moments(
+        np.asarray(value["mean"], np.float32), np.asarray(value["covariance"], np.float32)
     )
 
 

@@ -73,6 +73,15 @@ class Boxes:
         return Boxes(np.stack([x, y], axis=-1), codes)
 
     @property
+    def are_upright(self) -> NDArray[np.bool_]:
+        """(N,) whether the edges of each run along rows and columns."""
+        edges = np.roll(self.corners, -1, axis=1) - self.corners == 0
+        # Edge by edge, x and y stand still in turns.
+        along_x, along_y = edges[:, 0, 1] & edges[:, 2, 1], edges[:, 0, 0] & edges[:, 2, 0]
+        first = along_x & edges[:, 1, 0] & edges[:, 3, 0]
+        return np.asarray(first | (along_y & edges[:, 1, 1] & edges[:, 3, 1]))
+
+    @property
     def bounds(self) -> NDArray[np.float32]:
         """(N, 4) left, top, right, bottom of the upright boxes around these."""
         return np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1)
@@ -123,6 +132,16 @@ class Counts:
 
 
 Target = SceneClasses | SceneValue | PixelValues | Boxes | Instances | Counts
+
+
+def shape_of(target: Target) -> tuple[int, int] | None:
+    """Rows and columns of the pixels that an answer speaks of; None if of no single pixels."""
+    match target:
+        case PixelValues(values=plane) | Instances(ids=np.ndarray() as plane):
+            rows, cols = plane.shape
+            return rows, cols
+        case _:
+            return None
 
 
 def counts_of(target: Boxes | Instances) -> Counts:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from torch import Tensor
 
-from earthloom.encoders import Features, on_base_grid
-from earthloom.sample import Samples, Shape2d
+from earthloom.encoders import Features
+from earthloom.sample import Samples
 from earthloom.sample.batch import Batch
 from earthloom.tasks.heads import Head
 
@@ -76,11 +76,7 @@ class Task(ABC, Generic[Answer]):
 
 def raw_pixels(head: Head, features: Features) -> Tensor:
     """(B, P, H, W): what a `DenseHead` gives for every pixel, on the base grid."""
-    raw: Tensor = head(features.pixels).float()
-    if features.stride == 1:
-        return raw
-    rows, cols = raw.shape[-2:]
-    return on_base_grid(raw, Shape2d(rows * features.stride, cols * features.stride))
+    return features.on_base_grid(head(features.pixels).float())
 
 
 def raw_scenes(head: Head, features: Features) -> Tensor:

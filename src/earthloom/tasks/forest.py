@@ -6,17 +6,15 @@ import torch
 from torch import Tensor
 
 from earthloom.tasks.heads import DenseHead
+from earthloom.tasks.links import link_of
 
 _ROWS = 8_192
 """Pixels that go down the trees at a time: few enough for a cache to hold their features."""
 
-_LEAST = 1e-9
-"""Probability whose logarithm stands for that of a class that no tree votes for."""
-
 
 @final
 class ForestHead(DenseHead):
-    """Decision trees whose class shares are averaged (Breiman 2001).
+    """Decision trees whose class shares, or values, are averaged (Breiman 2001).
 
     The nodes of all trees stand in one list; a leaf is its own child, so all pixels can take the
     same number of steps. Its tensors come from `earthloom.fit.forest.grow_forest`.
@@ -35,10 +33,13 @@ class ForestHead(DenseHead):
     branches: Tensor
     """(nodes, 2) int64: left and right."""
     shares: Tensor
-    """(nodes, K) float32: share of each class among the training pixels there."""
+    """(nodes, K) float32: share of each class among the training pixels there, or their mean."""
 
-    def __init__(self, channels: int, classes: int, trees: int, nodes: int) -> None:
+    def __init__(
+        self, channels: int, classes: int, trees: int, nodes: int, link: str = "log"
+    ) -> None:
         super().__init__()
+        self.link, self._linked = link, link_of(link)
         self.channels, self.classes = channels, classes
         self.trees, self.nodes = trees, nodes
         self.register_buffer("roots", torch.zeros(trees, dtype=torch.int64))
@@ -54,14 +55,14 @@ class ForestHead(DenseHead):
             "classes": self.classes,
             "trees": self.trees,
             "nodes": self.nodes,
+            "link": self.link,
         }
 
     def forward(self, features: Tensor) -> Tensor:
         rows = features.movedim(1, -1).reshape(-1, self.channels)
         shares = torch.cat([self._mean_shares(part) for part in torch.split(rows, _ROWS)])
         batch, _, *size = features.shape
-        logits = shares.clamp(min=_LEAST).log()
-        return logits.reshape(batch, *size, self.classes).movedim(-1, 1)
+        return self._linked(shares).reshape(batch, *size, self.classes).movedim(-1, 1)
 
     def _mean_shares(self, rows: Tensor) -> Tensor:
         """(N, F) to the mean over trees of the class shares in the leaf, (N, K)."""

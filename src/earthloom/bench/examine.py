@@ -1,0 +1,235 @@
+"""Testing a fitted model: its answers counted by test group."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from earthloom.bench.tally import ClassTally, LabelsTally, Sums, Tally, ValueTally
+from earthloom.fit.model import Model
+from earthloom.sample import Chip, Samples
+from earthloom.sample.batch import Batch
+from earthloom.sample.room import collate_ragged
+from earthloom.sample.target import PixelValues, SceneClasses, SceneValue
+from earthloom.tasks.base import Score, Task
+
+_BATCH_NUMBERS = 4_000_000
+"""Numbers of pixels that are answered at a time."""
+
+
+class Reading(Protocol):
+    """How an answer to one chip becomes sums, for one kind of task."""
+
+    @property
+    def tally(self) -> Tally: ...
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        """(S,) sums; how many labels were answered, of how many."""
+        ...
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        """The sums (..., S) had one answer always been given, the best by the training samples'
+        classes (n, K) or values (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelReading:
+    """Class probabilities of pixels (K, H, W) against the chip's label."""
+
+    classes: int
+
+    @property
+    def tally(self) -> ClassTally:
+        return ClassTally(self.classes)
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        label = chip.usable_label
+        assert label is not None
+        labelled = (label > 0) & (label <= self.classes)
+        shares = answer.numpy().reshape(len(answer), -1).T[labelled.ravel()]
+        true = label[labelled].astype(np.intp) - 1
+        seen = np.isfinite(shares).all(axis=1)
+        return _decided(self.tally, model, shares[seen], true[seen]), int(seen.sum()), len(seen)
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        return self.tally.constant(sums, int(counts.sum(axis=0).argmax()))
+
+
+@dataclass(frozen=True)
+class SceneReading:
+    """Class probabilities of a chip (K,) against its one class."""
+
+    classes: int
+
+    @property
+    def tally(self) -> ClassTally:
+        return ClassTally(self.classes)
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        if not isinstance(chip.target, SceneClasses) or len(chip.target.codes) != 1:
+            return np.zeros(self.tally.width), 0, 0
+        shares, true = answer.numpy()[None], np.array([chip.target.codes[0] - 1])
+        seen = np.isfinite(shares).all(axis=1)
+        return _decided(self.tally, model, shares[seen], true[seen]), int(seen.sum()), 1
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        return self.tally.constant(sums, int(counts.sum(axis=0).argmax()))
+
+
+@dataclass(frozen=True)
+class LabelsReading:
+    """Probabilities of a chip's classes (K,) against all that it has."""
+
+    classes: int
+
+    @property
+    def tally(self) -> LabelsTally:
+        return LabelsTally(self.classes)
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        if not isinstance(chip.target, SceneClasses):
+            return np.zeros(self.tally.width), 0, 0
+        true = np.zeros((1, self.classes), np.bool_)
+        true[0, [code - 1 for code in chip.target.codes]] = True
+        shares = answer.numpy()[None]
+        return self.tally.of(shares, true), int(np.isfinite(shares).all()), 1
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        return self.tally.constant(sums, (counts > 0).mean(axis=0) >= 0.5)
+
+
+@dataclass(frozen=True)
+class ValueReading:
+    """A chip's value (first of P) against the true one."""
+
+    tally: ValueTally = field(default_factory=ValueTally)
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        if not isinstance(chip.target, SceneValue) or not np.isfinite(chip.target.value):
+            return np.zeros(self.tally.width), 0, 0
+        said = answer.numpy().reshape(-1)[:1]
+        return self.tally.of(said, np.array([chip.target.value])), int(np.isfinite(said)[0]), 1
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        return self.tally.constant(sums, float(np.nanmean(values)))
+
+
+@dataclass(frozen=True)
+class PixelValueReading:
+    """Values of pixels (first plane of (P, H, W)) against those that are known."""
+
+    tally: ValueTally = field(default_factory=ValueTally)
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        if not isinstance(chip.target, PixelValues):
+            return np.zeros(self.tally.width), 0, 0
+        known = np.isfinite(chip.target.values)
+        said = answer.numpy()[0][known]
+        sums = self.tally.of(said, chip.target.values[known])
+        return sums, int(np.isfinite(said).sum()), len(said)
+
+    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
+        return self.tally.constant(sums, float(np.nanmean(values)))
+
+
+def reading_of(task: str, classes: int) -> Reading | None:
+    """How answers to a registry's task are counted; None for things, which the task scores."""
+    if task in ("pixel-class", "change", "series-class"):
+        return PixelReading(classes)
+    readings: Mapping[str, Reading] = {
+        "scene-class": SceneReading(classes),
+        "scene-labels": LabelsReading(classes),
+        "scene-value": ValueReading(),
+        "pixel-value": PixelValueReading(),
+    }
+    return readings.get(task)
+
+
+@dataclass
+class Examination:
+    """What was counted so far, over any number of models and folds, under one condition."""
+
+    reading: Reading | None
+    score: Score[Any]
+    """For tasks without a reading."""
+    by_group: dict[str, Sums] = field(default_factory=dict)
+    answered: int = 0
+    labelled: int = 0
+    tested: int = 0
+
+    def add(self, model: Model, batch: Batch, chips: Sequence[Chip]) -> None:
+        """Counts the answers to a batch of these chips."""
+        answer = model.answer(batch)
+        self.tested += len(chips)
+        if self.reading is None:
+            self.score.update(answer, batch)
+            return
+        for number, chip in enumerate(chips):
+            sums, answered, labelled = self.reading.sums(model, answer[number].float(), chip)
+            known = self.by_group.get(chip.group)
+            self.by_group[chip.group] = sums if known is None else known + sums
+            self.answered += answered
+            self.labelled += labelled
+
+    def add_sums(self, by_group: Mapping[str, Sums]) -> None:
+        """Adds sums that were counted elsewhere."""
+        for group, sums in by_group.items():
+            known = self.by_group.get(group)
+            self.by_group[group] = sums if known is None else known + sums
+
+    @property
+    def sums(self) -> tuple[tuple[str, ...], Sums]:
+        """Groups in order, and their sums (G, S)."""
+        names = tuple(sorted(self.by_group))
+        return names, np.stack([self.by_group[name] for name in names])
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics of what was seen."""
+        if self.reading is None:
+            return {name: float(value) for name, value in self.score.compute().items()}
+        _, sums = self.sums
+        found = self.reading.tally.metrics(sums.sum(axis=0))
+        return {name: float(value) for name, value in found.items()}
+
+
+def batches(samples: Samples) -> Iterator[tuple[Batch, list[Chip]]]:
+    """All chips, those beside each other of one shape together."""
+    waiting: list[Chip] = []
+    numbers = 0
+    for index in range(len(samples)):
+        chip = samples[index]
+        own = sum(layer.pixels.size for layer in chip.layers.values())
+        if waiting and (chip.shape != waiting[0].shape or numbers + own > _BATCH_NUMBERS):
+            yield collate_ragged(waiting, samples.specs), waiting
+            waiting, numbers = [], 0
+        waiting.append(chip)
+        numbers += own
+    if waiting:
+        yield collate_ragged(waiting, samples.specs), waiting
+
+
+def main_score(
+    task: Task[Any], reading: Reading | None, metric: str, model: Model, samples: Samples
+) -> float:
+    """One metric of a model on samples."""
+    examination = Examination(reading, task.score())
+    with torch.inference_mode():
+        for batch, chips in batches(samples):
+            examination.add(model, batch, chips)
+    return examination.metrics()[metric]
+
+
+def _decided(
+    tally: ClassTally, model: Model, shares: NDArray[np.floating], true: NDArray[np.integer]
+) -> Sums:
+    """Sums by the model's threshold where it has one, else by the most probable class."""
+    if model.threshold is None or tally.classes != 2:
+        return tally.of(shares, true)
+    chosen = (shares[:, 1] >= model.threshold).astype(np.intp)
+    sure = np.where(chosen == 1, shares[:, 1], shares[:, 0])
+    return tally.of_decided(chosen, sure, true)

@@ -1,0 +1,172 @@
+"""The leaderboard as one HTML file, and as CSV."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+import earthloom
+from earthloom.bench.cells import OK
+from earthloom.bench.plots import (
+    capability_picture,
+    cost_picture,
+    efficiency_picture,
+    has_curves,
+    ranks_picture,
+)
+from earthloom.bench.store import Store
+from earthloom.bench.table import Leaderboard, as_csv, leaderboard, scores_csv
+from earthloom.errors import DataError
+from earthloom.stages import write_atomic
+
+PAGE, TABLE, SCORES = "leaderboard.html", "leaderboard.csv", "scores.csv"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The files that `show` writes."""
+
+    page: Path
+    table: Path
+    scores: Path
+    board: Leaderboard
+
+
+def show(store: Store) -> Shown:
+    """Writes the page and the tables beside the results; DataError where there are no scores."""
+    card, rows = store.card, store.rows()
+    if not (rows["status"] == OK).any():
+        reasons = sorted(set(rows["reason"])) or ["no cell has been run"]
+        raise DataError(f"no cell in {store.folder} has a score: {reasons[0]}")
+    asked = card["asked"]
+    abouts = {name: each["about"] for name, each in card["datasets"].items()}
+    regional = [name for name, about in abouts.items() if about and about["regions"]]
+    board = leaderboard(rows, store.sums(), int(asked["resamples"]), regional)
+    found = Shown(store.folder / PAGE, store.folder / TABLE, store.folder / SCORES, board)
+    write_atomic(found.table, as_csv(board).to_csv(index=False))
+    write_atomic(found.scores, scores_csv(board).to_csv(index=False))
+    write_atomic(found.page, render(card, rows, board, len(store.keys)))
+    return found
+
+
+def render(card: Mapping[str, Any], rows: pd.DataFrame, board: Leaderboard, asked: int) -> str:
+    """The page as HTML."""
+    done = rows["key"].nunique()
+    context = {
+        "version": earthloom.__version__,
+        "asked": card["asked"],
+        "title": card["asked"]["title"] or card["asked"]["name"],
+        "datasets": {n: each["about"] for n, each in card["datasets"].items()},
+        "board": board,
+        "pairs": sorted({(s.encoder, s.adaptation) for s in board.scores}),
+        "top": [score for score in board.scores if score.budget == board.budget],
+        "best": _best(board),
+        "ranks": ranks_picture(board.ranking) if _can_rank(board) else "",
+        "capabilities": capability_picture(board.lines),
+        "efficiency": efficiency_picture(board) if has_curves(board) else "",
+        "cost": cost_picture(board.lines),
+        "notes": notes(card, rows, board, asked - done),
+        "leaks": _leaks(rows),
+        "cells": {"asked": asked, "done": done},
+        "energy": ", ".join(sorted({str(how) for how in rows["energy_how"] if how})),
+        "kwh": _kwh(rows),
+    }
+    return _environment().get_template("leaderboard.html.j2").render(context)
+
+
+def notes(
+    card: Mapping[str, Any], rows: pd.DataFrame, board: Leaderboard, lacking: int
+) -> list[str]:
+    """What a reader must know before citing a figure, a sentence each."""
+    said = []
+    closed = [name for name, each in card["datasets"].items() if each["about"] is None]
+    if closed:
+        said.append(f"Not opened, and so not in any figure: {', '.join(closed)}.")
+    if lacking > 0:
+        said.append(f"{lacking} cells have not been run yet; run the bench again to add them.")
+    lacks = [line for line in board.lines if line.missing]
+    said += [
+        f"{line.name} has no score on {', '.join(line.missing)}, and stands last." for line in lacks
+    ]
+    ranked, all_of = board.ranked_datasets, {score.dataset for score in board.scores}
+    if set(ranked) != all_of:
+        left = ", ".join(sorted(all_of - set(ranked)))
+        said.append(f"Ranks leave out {left}, where fewer than two competitors have a score.")
+    if 0 < len(ranked) < 6:
+        said.append(
+            f"Ranks rest on {len(ranked)} datasets: the tests of ranks have little power, and what "
+            "does not differ here may differ elsewhere."
+        )
+    seeds = int(card["asked"]["seeds"])
+    if seeds < 5:
+        said.append(f"{seeds} seeds: the spread over seeds is known roughly.")
+    few = sorted(
+        {str(n) for n, g in rows[rows["groups"] > 0].groupby("dataset")["groups"] if g.max() < 10}
+    )
+    if few:
+        said.append(
+            f"Fewer than ten test groups in {', '.join(few)}: their intervals are rough, and "
+            "likely too narrow."
+        )
+    if rows.loc[rows["status"] == OK, "answered"].min() < 0.999:
+        said.append("Where a model saw nothing it says nothing; scores are of what it answered.")
+    return said
+
+
+def _leaks(rows: pd.DataFrame) -> list[str]:
+    """What training and test have in common, by dataset."""
+    told = rows[rows["leak"] != ""].groupby("dataset")["leak"].first()
+    return [f"{name}: {words}" for name, words in told.items()]
+
+
+def _best(board: Leaderboard) -> dict[str, float]:
+    """The best value on each dataset."""
+    found: dict[str, float] = {}
+    for score in board.scores:
+        if score.budget == board.budget:
+            known = found.get(score.dataset, -np.inf)
+            found[score.dataset] = max(known, score.estimate.value)
+    return found
+
+
+def _can_rank(board: Leaderboard) -> bool:
+    """Whether ranks say anything: of two competitors or more, on two datasets or more."""
+    return len(board.ranking.names) > 1 and board.ranking.datasets > 1
+
+
+def _kwh(rows: pd.DataFrame) -> float:
+    """Of all fits together."""
+    cells = rows.drop_duplicates("key")
+    return float((cells["fit_j"] * cells["folds"]).sum() / 3.6e6)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _short(value: float) -> str:
+    """A cost as a person reads it: 12 k, 3.4 M."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    for limit, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("earthloom.bench", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "short": _short}
+    return environment

@@ -1,0 +1,133 @@
+"""What the surroundings of a pixel say: a U-shaped network with most of its weights at coarse
+strides.
+
+Images are (B, H, W, C): normalisation and products over channels then work on neighbours in memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The blocks of one resolution."""
+
+    width: int
+    """Channels."""
+    blocks: int
+    kernel: int
+    """Side of the depthwise filters, odd."""
+
+
+class Block(nn.Module):
+    """A depthwise filter and a network over channels, added (ConvNeXt: Liu et al. 2022)."""
+
+    def __init__(self, width: int, kernel: int, ratio: int) -> None:
+        super().__init__()
+        self.filter = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.wide = nn.Linear(width, ratio * width)
+        self.narrow = nn.Linear(ratio * width, width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = self.filter(image.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        added: Tensor = image + self.narrow(F.gelu(self.wide(self.norm(found))))
+        return added
+
+
+class Down(nn.Module):
+    """Cells of `step` by `step` pixels to one, normalised before."""
+
+    def __init__(self, given: int, made: int, step: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(given)
+        self.step = step
+        self.join = nn.Linear(given * step**2, made)
+
+    def forward(self, image: Tensor) -> Tensor:
+        joined: Tensor = self.join(cells(self.norm(image), self.step))
+        return joined
+
+
+class Up(nn.Module):
+    """A coarse image added to a finer one, on the finer grid."""
+
+    def __init__(self, coarse: int, fine: int, made: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(fine)
+        self.coarse, self.fine = nn.Linear(coarse, made), nn.Linear(fine, made)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        large = F.interpolate(self.coarse(coarse).permute(0, 3, 1, 2), scale_factor=2.0)
+        added: Tensor = large.permute(0, 2, 3, 1) + self.fine(self.norm(fine))
+        return added
+
+
+def cells(image: Tensor, step: int) -> Tensor:
+    """(B, H, W, C) to (B, H / step, W / step, step * step * C)."""
+    count, rows, cols, width = image.shape
+    parts = image.reshape(count, rows // step, step, cols // step, step * width)
+    return parts.transpose(2, 3).flatten(3)
+
+
+class Body(nn.Module):
+    """From pixels at stride 1 to the stages of the way down, and one image at the first stride."""
+
+    def __init__(
+        self, given: int, stages: Sequence[Stage], first: int, ratio: int, made: int
+    ) -> None:
+        """`given`: channels of the pixels. `first`: stride of the first stage; each further one has
+        twice that. `made`: channels of the way up."""
+        super().__init__()
+        self.first = first
+        widths = [stage.width for stage in stages]
+        self.patches = nn.Conv2d(given, widths[0], first, stride=first)
+        self.down = nn.ModuleList(
+            Down(fine, coarse, 2) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(each.width, each.kernel, ratio) for _ in range(each.blocks)))
+            for each in stages
+        )
+        coarse = [made] * (len(widths) - 2) + [widths[-1]]
+        self.up = nn.ModuleList(
+            Up(above, width, made) for above, width in zip(coarse, widths[:-1], strict=True)
+        )
+
+    def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of (B, C, H, W)."""
+        image = self.patches(pixels).permute(0, 2, 3, 1)
+        found = []
+        for number, stage in enumerate(self.stages):
+            image = stage(image if number == 0 else self.down[number - 1](image))
+            found.append(image)
+        for up, fine in zip(reversed(self.up), reversed(found[:-1]), strict=True):
+            image = up(image, fine)
+        return found, image
+
+
+def radius_of(stages: Sequence[Stage], first: int) -> int:
+    """Pixels that an image at the first stride depends on, each way, from any pixel of its cell."""
+    reach = 0
+    for number, stage in enumerate(stages):
+        stride = first * 2**number
+        reach += stride * stage.blocks * (stage.kernel // 2)
+    # A pixel may lie at the far end of its coarsest cell.
+    return reach + first * 2 ** (len(stages) - 1) - 1
+
+
+def smooth_rows(image: Tensor, step: int) -> Tensor:
+    """(B, C, h, w) bilinear to (B, C, h step, w step)."""
+    return F.interpolate(image, scale_factor=float(step), mode="bilinear")
+
+
+def sums(images: Sequence[Tensor]) -> Tensor:
+    """The sum of some images of one shape."""
+    total = images[0]
+    for image in images[1:]:
+        total = torch.add(total, image)
+    return total

@@ -1,0 +1,63 @@
+"""Physical units brought to one range, by rules that no data set has a say in.
+
+So a sensor that training never saw comes as those that it saw. A value of a usual pixel is about
+between -2 and 2 afterwards.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from earthloom.encoders.loom.bands import BandFacts
+
+_LEAST_POWER = 1e-5
+"""Backscatter below -50 dB is noise of the instrument."""
+_MOST = 10.0
+"""Where values of no bounded curve end."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """(curve(value / step) - middle) / spread."""
+
+    curve: Callable[[Tensor], Tensor]
+    step: float
+    middle: float
+    spread: float
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The same shape, in the common range."""
+        return self.curve(values / self.step).sub_(self.middle).div_(self.spread)
+
+
+def _decibels(power: Tensor) -> Tensor:
+    return power.clamp_min(_LEAST_POWER).log10().mul_(10.0)
+
+
+REFLECTANCE = Range(torch.asinh, 0.05, 1.6, 0.8)
+"""Linear up to about 0.05, then logarithmic: a difference of two bands is then nearly the logarithm
+of their ratio, as vegetation indices are. Below 0 all goes on as above."""
+INDEX = Range(lambda values: values.clamp(-_MOST, _MOST), 1.0, 0.0, 0.5)
+
+RANGES: Mapping[str, Range] = {
+    "linear power": Range(_decibels, 1.0, -13.0, 5.0),
+    "dB": Range(lambda values: values.clamp(-60.0, 30.0), 1.0, -13.0, 5.0),
+    "m": Range(torch.asinh, 10.0, 2.0, 2.0),
+    "K": Range(lambda values: values.clamp(130.0, 430.0), 1.0, 285.0, 15.0),
+}
+"""By unit."""
+
+
+def range_of(unit: str, facts: tuple[BandFacts, ...]) -> Range | None:
+    """The rule for a layer; None for a unit without one, whose bands are standardised by the
+    encoder's own statistics."""
+    if unit == "1":
+        return REFLECTANCE if any(each.kind == "optical" for each in facts) else INDEX
+    return RANGES.get(unit)
+
+
+def standardised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(..., C, H, W) in standard deviations (C, 1, 1) from the mean, within bounds."""
+    return ((values - mean) / std.clamp_min(1e-6)).clamp(-_MOST, _MOST)

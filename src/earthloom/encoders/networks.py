@@ -1,0 +1,19 @@
+"""The encoders over images, and those that are made of other encoders, by name."""
+
+from collections.abc import Mapping
+
+from earthloom.encoders.base import Encoder
+from earthloom.encoders.dated import Dated
+from earthloom.encoders.decoded import Decoded
+from earthloom.encoders.fused import Fused, SomeLayers
+from earthloom.encoders.random_conv import RandomConv
+from earthloom.encoders.raw import Raw
+from earthloom.encoders.timm_backbone import TimmEncoder
+from earthloom.encoders.torchgeo import Dofa
+from earthloom.encoders.torchgeo_croma import Croma
+
+NETWORKS: Mapping[str, type[Encoder]] = {
+    each.name: each
+    for each in (Croma, Dated, Decoded, Dofa, Fused, RandomConv, Raw, SomeLayers, TimmEncoder)
+}
+"""By `Encoder.name`; none of them loads its library before one is made."""

@@ -1,0 +1,261 @@
+"""A detector as a head: Faster R-CNN (Ren et al. 2015) and Mask R-CNN (He et al. 2017).
+
+The two stages are torchvision's; the pyramid, its anchors and the cutting of features are over any
+encoder's levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor, nn
+
+from earthloom.encoders import Encoder, Features
+from earthloom.encoders.base import Level
+from earthloom.errors import ContractError
+from earthloom.sample import Shape2d
+from earthloom.tasks.detect_parts import Anchors, Grid, Ladder, Pool, grids_for, levels_of
+from earthloom.tasks.heads import Head
+
+if TYPE_CHECKING:
+    from earthloom.tasks.objects_task import ThingTask
+
+POOLED = 7
+"""Pixels, both ways, of a box's features."""
+MASK_POOLED = 14
+PROPOSALS = 1000
+"""Boxes of an image, at most, that the first stage hands to the second."""
+SAMPLED = 128
+"""Boxes of an image whose classes are learned in a step, and anchors, twice as many."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The things of an image that a detector is to learn."""
+
+    boxes: Tensor
+    """(N, 4) float32 left, top, right, bottom in pixels of the base grid."""
+    classes: Tensor
+    """(N,) int64 class indices from 0."""
+    masks: Tensor | None
+    """(N, H, W) uint8; None for a detector without masks."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector found in an image, the surest first."""
+
+    boxes: Tensor
+    """(N, 4) float32 left, top, right, bottom in pixels of the base grid."""
+    classes: Tensor
+    """(N,) int64 class indices from 0."""
+    scores: Tensor
+    """(N,) float32."""
+    masks: Tensor | None
+    """(N, 28, 28) float32 over each box: the probability that a part of it is of the thing."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which of the things that a detector sees it names."""
+
+    score: float
+    """Least score."""
+    overlap: float
+    """Most intersection over union of two things of a class."""
+    most: int
+    """Things of an image."""
+
+
+@final
+class DetectHead(Head):
+    """Things by class, box and, with `masks`, mask, from an encoder's pyramid.
+
+    `given` are the encoder's levels, finest first, as (channels, stride); `grids` those that things
+    are looked for on, as (stride, sizes of anchors); `ratios` heights over widths of anchors.
+    """
+
+    name = "detector"
+
+    def __init__(
+        self,
+        given: Sequence[Sequence[int]],
+        grids: Sequence[tuple[int, Sequence[float]]],
+        ratios: Sequence[float],
+        classes: int,
+        masks: bool = False,
+        width: int = 64,
+        hidden: int = 256,
+    ) -> None:
+        super().__init__()
+        if width % 8:
+            raise ContractError(f"a detector's width must be a multiple of 8, but is {width}")
+        levels = [Level(channels, stride) for channels, stride in given]
+        self.given = levels
+        self.grids = tuple(Grid(stride, tuple(sizes)) for stride, sizes in grids)
+        self.ratios, self.classes, self.masks = tuple(ratios), classes, masks
+        self.width, self.hidden = width, hidden
+        self.ladder = Ladder(levels, [grid.stride for grid in self.grids], width)
+        self.proposals = _first_stage(self.grids, self.ratios, width)
+        self.boxes = _second_stage(self.grids, width, hidden, classes, masks)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "given": [[level.channels, level.stride] for level in self.given],
+            "grids": [[grid.stride, list(grid.sizes)] for grid in self.grids],
+            "ratios": list(self.ratios),
+            "classes": self.classes,
+            "masks": self.masks,
+            "width": self.width,
+            "hidden": self.hidden,
+        }
+
+    def losses(self, features: Features, known: Sequence[Known]) -> Tensor:
+        """() the sum of the losses of both stages, a mean over the images.
+
+        While the head is being trained, boxes are drawn by torch's own generator; else always the
+        same ones.
+        """
+        pyramid, images = self._pyramid(features)
+        targets = [_target(each) for each in known]
+        with _as_in_training(self):
+            boxes, of_first = self.proposals(images, pyramid, targets)
+            _, of_second = self.boxes(pyramid, boxes, images.image_sizes, targets)
+        terms = [*of_first.values(), *of_second.values()]
+        return torch.stack([term.float() for term in terms]).sum()
+
+    @torch.no_grad()
+    def forward(self, features: Features, limits: Limits) -> tuple[Found, ...]:
+        """What is found in each chip."""
+        _limit(self.boxes, limits)
+        pyramid, images = self._pyramid(features)
+        with _mode(self, training=False):
+            boxes, _ = self.proposals(images, pyramid)
+            found, _ = self.boxes(pyramid, boxes, images.image_sizes)
+        return tuple(_found(each) for each in found)
+
+    def _pyramid(self, features: Features) -> tuple[dict[str, Tensor], Any]:
+        from torchvision.models.detection.image_list import ImageList
+
+        levels = levels_of(features)
+        channels = [level.shape[1] for level in levels]
+        if channels != [level.channels for level in self.given]:
+            raise ContractError(
+                f"the detector was made for levels of {[g.channels for g in self.given]} channels, "
+                f"but got {channels}"
+            )
+        shape = shape_of(features)
+        sizes = [tuple(shape)] * len(levels[0])
+        return self.ladder(levels), ImageList(torch.empty(0), sizes)
+
+
+def detector_for(task: ThingTask, encoder: Encoder, width: int = 64) -> DetectHead:
+    """A detector for a task that is fitted, over an encoder with a pyramid or without one."""
+    if not task.sizes:
+        raise ContractError(
+            f"the task {task.name} does not know the sizes of its things; take what its `fitted` "
+            "makes of the training samples"
+        )
+    levels = encoder.pyramid or (Level(encoder.channels, encoder.stride),)
+    grids = grids_for(levels, task.sizes)
+    return DetectHead(
+        given=[(level.channels, level.stride) for level in levels],
+        grids=[(grid.stride, grid.sizes) for grid in grids],
+        ratios=task.ratios,
+        classes=len(task.codes),
+        masks=task.needs_masks,
+        width=width,
+    )
+
+
+def shape_of(features: Features) -> Shape2d:
+    """Rows and columns of the base grid under features."""
+    rows, cols = features.seen.shape[-2:]
+    return Shape2d(rows * features.stride, cols * features.stride)
+
+
+def _first_stage(grids: Sequence[Grid], ratios: Sequence[float], width: int) -> nn.Module:
+    from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+
+    most = {"training": PROPOSALS, "testing": PROPOSALS}
+    stage: nn.Module = RegionProposalNetwork(
+        Anchors(grids, ratios),
+        RPNHead(width, len(grids[0].sizes) * len(ratios)),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=2 * SAMPLED,
+        positive_fraction=0.5,
+        pre_nms_top_n=most,
+        post_nms_top_n=most,
+        nms_thresh=0.7,
+    )
+    return stage
+
+
+def _second_stage(
+    grids: Sequence[Grid], width: int, hidden: int, classes: int, masks: bool
+) -> nn.Module:
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+    from torchvision.models.detection.roi_heads import RoIHeads
+
+    stage: nn.Module = RoIHeads(
+        Pool(grids, POOLED),
+        TwoMLPHead(width * POOLED**2, hidden),
+        FastRCNNPredictor(hidden, classes + 1),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=SAMPLED,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=0.05,
+        nms_thresh=0.5,
+        detections_per_img=100,
+        mask_roi_pool=Pool(grids, MASK_POOLED) if masks else None,
+        mask_head=MaskRCNNHeads(width, (width, width), dilation=1) if masks else None,
+        mask_predictor=MaskRCNNPredictor(width, width, classes + 1) if masks else None,
+    )
+    return stage
+
+
+def _limit(second: Any, limits: Limits) -> None:
+    """Tells torchvision's second stage what to name; these are no part of its weights."""
+    second.score_thresh, second.nms_thresh = limits.score, limits.overlap
+    second.detections_per_img = limits.most
+
+
+def _target(known: Known) -> dict[str, Tensor]:
+    """As torchvision has it: class 0 is what is no thing."""
+    target = {"boxes": known.boxes, "labels": known.classes + 1}
+    return target if known.masks is None else target | {"masks": known.masks}
+
+
+def _found(result: dict[str, Tensor]) -> Found:
+    masks = result["masks"][:, 0].float() if "masks" in result else None
+    return Found(result["boxes"].float(), result["labels"] - 1, result["scores"].float(), masks)
+
+
+@contextmanager
+def _as_in_training(head: DetectHead) -> Iterator[None]:
+    """torchvision has losses in training alone; a loss for validation must draw the same boxes
+    every time, and leave the generator as it was."""
+    if head.training:
+        yield
+        return
+    with _mode(head, training=True), torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@contextmanager
+def _mode(head: DetectHead, training: bool) -> Iterator[None]:
+    before = head.training
+    head.train(training)
+    try:
+        yield
+    finally:
+        head.train(before)
