@@ -1,4 +1,4 @@
-"""TerraTorch's part of `maps.py`; runs with a Python of its own (`requirements/peers.txt`).
+"""TerraTorch's part of `maps.py`; runs with a Python of its own (`requirements/terratorch.txt`).
 
 A GeoTIFF to a GeoTIFF of classes with TerraTorch's tiled inference, as its documentation shows it:
 the whole image as one tensor, windows blended over their overlap, the most probable class. The

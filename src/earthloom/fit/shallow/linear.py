@@ -31,13 +31,13 @@ one over (rows times penalty)."""
 _MANY = 4_000
 """Rows from which on three folds tell as much as five."""
 
-_NEAR = 1e-3
+_NEAR = 5e-3
 """Share of the loss that knows nothing, to which a penalty is solved while it is only tried."""
 
-_NEARER = 2e-4
+_NEARER = 1e-3
 """The same for the penalty that was chosen, whose held-out logits give the temperature."""
 
-_EXACT = 1e-7
+_EXACT = 1e-6
 """The same for the head itself."""
 
 _STEPS, _LAST_STEPS = 60, 500
