@@ -1,55 +1,15 @@
-"""The command line: one verb a stage, and `run` for all of them."""
+"""The verbs that work on a project file, one a stage, and `run` for all of them."""
 
 import json
-import sys
-import warnings
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-import earthloom
-from earthloom.errors import EarthloomError, Interrupted, ProjectError
-
-if TYPE_CHECKING:
-    from earthloom.project import Project
-
-# Everything heavy is imported inside the verbs: `--help` and tab completion answer at once.
-
-app = typer.Typer(
-    name="earthloom",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "From open satellite archives and a handful of labels to validated maps.\n\n"
-        "Start with `earthloom demo`: it simulates an archive, maps it and writes a report. Then "
-        "copy demo/project.yaml, name your own area and labels in it, and `earthloom run` it."
-    ),
-)
-
-ProjectFile = Annotated[
-    Path, typer.Argument(help="The project file.", show_default=True, metavar="PROJECT.YAML")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of stdout.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for results, instead of the project's.")]
-
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        envvar="EARTHLOOM_SCHEDULER",
-        help="Address of a dask scheduler whose workers make cubes and maps: tcp://HOST:8786.",
-    ),
-]
-
-Result = TypeVar("Result")
-
-FAILED_SCENES_EXIT = 3
-"""The maps are made, but scenes did not load; rsync says 23 for the like."""
+from earthloom.cli.options import Json, Out, ProjectFile, Quiet, Scheduler, app
+from earthloom.cli.running import finish, guarded, load, ready, run_verb
+from earthloom.errors import ProjectError
 
 
 @app.command()
@@ -109,7 +69,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Do everything: search, cube, chips, fit, map, assess. Done stages are not done again."""
-    _verb("run", project, out, quiet, as_json, arguments={"scheduler": scheduler})
+    run_verb("run", project, out, quiet, as_json, arguments={"scheduler": scheduler})
 
 
 @app.command()
@@ -117,7 +77,7 @@ def simulate(
     project: ProjectFile = Path("project.yaml"), quiet: Quiet = False, as_json: Json = False
 ) -> None:
     """Make the simulated archive that a project names."""
-    _verb("simulate", project, None, quiet, as_json)
+    run_verb("simulate", project, None, quiet, as_json)
 
 
 @app.command()
@@ -128,7 +88,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """List the scenes that show the area in the period."""
-    _verb("search", project, out, quiet, as_json)
+    run_verb("search", project, out, quiet, as_json)
 
 
 @app.command()
@@ -140,7 +100,7 @@ def cube(
     as_json: Json = False,
 ) -> None:
     """Make the cloud-masked cube: composites in physical units."""
-    _verb("cube", project, out, quiet, as_json, arguments={"scheduler": scheduler})
+    run_verb("cube", project, out, quiet, as_json, arguments={"scheduler": scheduler})
 
 
 @app.command()
@@ -153,7 +113,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the cube as Cloud-Optimised GeoTIFFs, one a time step, or as NetCDF."""
-    _verb("export", project, out, quiet, as_json, arguments={"folder": folder, "to": to})
+    run_verb("export", project, out, quiet, as_json, arguments={"folder": folder, "to": to})
 
 
 @app.command()
@@ -164,7 +124,7 @@ def coverage(
     as_json: Json = False,
 ) -> None:
     """Show where and when the cube saw nothing, as a page of its own."""
-    _verb("coverage", project, out, quiet, as_json)
+    run_verb("coverage", project, out, quiet, as_json)
 
 
 @app.command()
@@ -190,7 +150,7 @@ def chips(
     as_json: Json = False,
 ) -> None:
     """Cut the cube and its labels into chips."""
-    _verb("chips", project, out, quiet, as_json)
+    run_verb("chips", project, out, quiet, as_json)
 
 
 @app.command()
@@ -201,7 +161,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit the model to the labels."""
-    _verb("fit", project, out, quiet, as_json)
+    run_verb("fit", project, out, quiet, as_json)
 
 
 @app.command(name="map")
@@ -245,7 +205,7 @@ def map_(
     if changes and out is None:
         raise typer.BadParameter("another area, period or archive needs a folder of its own: --out")
     arguments = {"model": model, "scheduler": scheduler}
-    _verb("map", project, out, quiet, as_json, changes, arguments)
+    run_verb("map", project, out, quiet, as_json, changes, arguments)
 
 
 @app.command(name="export-model")
@@ -261,7 +221,7 @@ def export_model(
 ) -> None:
     """Write the fitted network as ONNX, to run without torch, and measure it here."""
     arguments = {"folder": folder, "model": model}
-    _verb("export_model", project, out, quiet, as_json, arguments=arguments)
+    run_verb("export_model", project, out, quiet, as_json, arguments=arguments)
 
 
 @app.command()
@@ -277,7 +237,7 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Send finished maps and reports to an object store; what is there already is not sent."""
-    _verb("publish", project, out, quiet, as_json, arguments={"to": to, "parts": part})
+    run_verb("publish", project, out, quiet, as_json, arguments={"to": to, "parts": part})
 
 
 @app.command()
@@ -288,7 +248,7 @@ def assess(
     as_json: Json = False,
 ) -> None:
     """Assess the map: accuracies and areas with intervals, and the report."""
-    _verb("assess", project, out, quiet, as_json)
+    run_verb("assess", project, out, quiet, as_json)
 
 
 @app.command()
@@ -300,10 +260,10 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Simulate an archive, map it, assess it: the whole way, in a few minutes."""
-    _ready(quiet)
+    ready(quiet)
     from earthloom import verbs
 
-    _finish(_guarded(lambda: verbs.demo(folder, size_m, seed)), as_json, accept=False)
+    finish(guarded(lambda: verbs.demo(folder, size_m, seed)), as_json, accept=False)
 
 
 @app.command()
@@ -314,10 +274,10 @@ def serve(
     quiet: Quiet = False,
 ) -> None:
     """Show the maps in a browser, on this machine alone. Ctrl-C stops it."""
-    _ready(quiet)
+    ready(quiet)
     from earthloom import verbs
 
-    _guarded(lambda: verbs.serve(_load(project, out, {}), port, print))
+    guarded(lambda: verbs.serve(load(project, out, {}), port, print))
 
 
 @app.command()
@@ -325,7 +285,7 @@ def doctor(as_json: Json = False) -> None:
     """Say which parts of this machine work, and what to do about those that do not."""
     from earthloom import verbs
 
-    checks = _guarded(verbs.doctor)
+    checks = guarded(verbs.doctor)
     if as_json:
         print(json.dumps({"checks": checks}))
     else:
@@ -337,62 +297,6 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Runs the command line; an expected error is one line and an exit code of its own."""
-    try:
-        app()
-    except EarthloomError as error:
-        # Libraries, whose words an error may hold, write several lines.
-        message = " ".join(line.strip() for line in str(error).splitlines())
-        print(f"earthloom: error: {message}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"earthloom {earthloom.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
-    ] = False,
-) -> None:
-    """Options that stand before a verb."""
-
-
-def _verb(
-    name: str,
-    file: Path,
-    out: Path | None,
-    quiet: bool,
-    as_json: bool,
-    changes: dict[str, Any] | None = None,
-    arguments: dict[str, Any] | None = None,
-) -> None:
-    """Runs one verb on a project file and prints what it made."""
-    _ready(quiet)
-    project = _load(file, out, changes or {})
-
-    def work() -> dict[str, Any]:
-        from earthloom import verbs
-
-        summary: dict[str, Any] = getattr(verbs, name)(project, **(arguments or {}))
-        return summary
-
-    _finish(_guarded(work), as_json, accept=project.failed_scenes == "accept")
-
-
-def _load(file: Path, out: Path | None, changes: dict[str, Any]) -> "Project":
-    from earthloom.project import load_project
-
-    if out is not None:
-        changes = changes | {"out": str(out.absolute())}
-    return load_project(file, **changes)
-
-
 def _area(text: str) -> str | tuple[float, ...]:
     parts = text.split(",")
     if len(parts) != 4:
@@ -401,56 +305,3 @@ def _area(text: str) -> str | tuple[float, ...]:
         return tuple(float(part) for part in parts)
     except ValueError:
         raise typer.BadParameter(f"'{text}' is not west,south,east,north in degrees") from None
-
-
-def _ready(quiet: bool) -> None:
-    from earthloom.progress import set_quiet
-
-    set_quiet(quiet)
-
-
-def _guarded(work: Callable[[], Result]) -> Result:
-    """Ctrl-C is an error with words of its own."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        # What was broken off complains when it is thrown away, and has nothing to say.
-        warnings.simplefilter("ignore")
-        sys.unraisablehook = lambda _: None
-        raise Interrupted(
-            "stopped; finished stages are kept, and the same command goes on from here"
-        ) from None
-
-
-def _finish(summary: dict[str, Any], as_json: bool, accept: bool) -> None:
-    """Prints a verb's summary; ends with 3 where scenes did not load, unless that is accepted."""
-    from earthloom.progress import warn
-
-    failed = summary.get("failed_scenes", {})
-    if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
-    else:
-        _print_human(summary)
-    for scene, reason in failed.items():
-        warn(f"scene {scene} did not load: {reason}")
-    if failed and not accept:
-        many = "1 scene" if len(failed) == 1 else f"{len(failed)} scenes"
-        print(
-            f"earthloom: error: {many} did not load, and the result was made without; "
-            "repair the files and run again, or set 'failed_scenes: accept' in the project file",
-            file=sys.stderr,
-        )
-        raise typer.Exit(FAILED_SCENES_EXIT)
-
-
-def _print_human(summary: dict[str, Any], indent: str = "") -> None:
-    for key, value in summary.items():
-        # Keys of ours are words; those of inner mappings may be names, which stay as they are.
-        title = key if indent else key.replace("_", " ")
-        if isinstance(value, dict) and value:
-            print(f"{indent}{title}")
-            _print_human(value, indent + "  ")
-        elif isinstance(value, float):
-            print(f"{indent}{title}: {value:.4g}")
-        elif value not in ({}, None):
-            print(f"{indent}{title}: {value}")
