@@ -1,12 +1,13 @@
 """What the training loop costs over a bare torch loop: the same network, loader and loss.
 
-    python benchmarks/training.py [--rounds 7] [--steps 20] [--batch 8] [--size 64]
+    python benchmarks/training.py [--rounds 7] [--steps 20] [--batch 8] [--size 64] [--quick]
 
 `fit_vs_plain` is our seconds a step over those of the bare loop for a U-Net, `head_vs_plain` the
 same for a linear head on bands that a frozen encoder normalises: medians over rounds in turn, in
 which both train from the same weights on the same batches. The bare loop is torch's AdamW and
 nothing else. Ours clips gradients, runs a schedule and keeps a history beside; `with_all` adds
-flips and turns, a running average, TensorBoard, tables, and a checkpoint at the end.
+flips and turns, a running average, TensorBoard, tables, and a checkpoint at the end. `--quick`
+takes two rounds of few steps on small chips, and its figures mean nothing.
 """
 
 import argparse
@@ -181,7 +182,10 @@ def main() -> int:
     parser.add_argument("--head-steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=64, help="pixels of a chip, both ways")
+    parser.add_argument("--quick", action="store_true", help="a trial whose figures mean nothing")
     given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.steps, given.head_steps, given.batch, given.size = 2, 5, 8, 4, 32
     samples = chips_of(given.size)
     names = tuple(f"class {n}" for n in range(1, CLASSES + 1))
     colours = tuple((n, n, n) for n in range(CLASSES))

@@ -42,6 +42,7 @@ TOP = (
     "areas",
     "pipeline",
     "mapping",
+    "assessment_values",
     "assessment",
     "delivery",
     "verbs",

@@ -21,6 +21,7 @@ from earthloom.assess.folds_report import FoldsReportInputs, PlaceInputs, write_
 from earthloom.assess.forest_baseline import LabelledPlace, forest_confusions
 from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.sample import SampleDesign, draw_sample
+from earthloom.assessment_values import assess_values
 from earthloom.chips.divide import leaks_of
 from earthloom.errors import LabelError, ProjectError, choices
 from earthloom.mapping import map_of
@@ -36,8 +37,10 @@ REPORT = "report.html"
 
 def assess_project(pipeline: Pipeline) -> tuple[StageResult, dict[str, Any]]:
     """Assesses a project's maps as its file says; returns the stage and its figures."""
-    assess = pipeline.project.assess
-    if isinstance(assess, SampleAssessment):
+    assess, values = pipeline.project.assess, pipeline.values
+    if values is not None:
+        result = assess_values(pipeline, values, assess)
+    elif isinstance(assess, SampleAssessment):
         result = _by_sample(pipeline, assess)
     else:
         result = _by_folds(pipeline, assess)
@@ -89,7 +92,7 @@ def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
 def _sample_figures(
     pipeline: Pipeline, settings: SampleAssessment, map_path: Path, folder: Path
 ) -> dict[str, Any]:
-    project, task = pipeline.project, pipeline.task
+    project, task = pipeline.project, pipeline.classes
     (name,) = pipeline.areas
     labels = pipeline.training_labels(name)
     design = SampleDesign(settings.points, settings.min_per_class, settings.apart_m, project.seed)
@@ -114,7 +117,7 @@ def _sample_figures(
 
 
 def _by_folds(pipeline: Pipeline, settings: FoldsAssessment) -> StageResult:
-    names = pipeline.task.names
+    names = pipeline.classes.names
     if settings.focus is not None and settings.focus not in names:
         raise ProjectError(
             f"assess.focus '{settings.focus}' is no class of the project; "
@@ -169,14 +172,14 @@ def _place(pipeline: Pipeline, name: str, mapped: StageResult) -> PlaceInputs:
         area=pipeline.areas[name],
         cube=pipeline.cubes[name][0],
         map_folder=mapped.folder,
-        labels=pipeline.labels.get(name),
+        labels=pipeline.class_labels.get(name),
         scenes=pipeline.scenes[name],
     )
 
 
 def _fold_figures(pipeline: Pipeline, settings: FoldsAssessment) -> dict[str, Any]:
     """Figures of the model and of each baseline, on the same folds."""
-    project, task, focus = pipeline.project, pipeline.task, settings.focus
+    project, task, focus = pipeline.project, pipeline.classes, settings.focus
     ways = ["model", *settings.baselines]
     figures = {}
     with bar("assess") as tick:
@@ -202,7 +205,7 @@ def _by_area(pipeline: Pipeline, settings: FoldsAssessment) -> bool:
 def _truths(pipeline: Pipeline) -> dict[str, LabelledPlace]:
     return {
         fold: LabelledPlace(
-            pipeline.cubes[fold][0], pipeline.labels[fold].onto(pipeline.areas[fold].box)
+            pipeline.cubes[fold][0], pipeline.class_labels[fold].onto(pipeline.areas[fold].box)
         )
         for fold in pipeline.folds
     }
@@ -214,10 +217,10 @@ def _confusion(
     """Counts of one way of predicting on one fold."""
     if way == "change-vectors":
         area, cube = pipeline.areas[fold], pipeline.cubes[fold][0]
-        return score_change_vectors(cube, area, pipeline.labels[fold], pipeline.task)
+        return score_change_vectors(cube, area, pipeline.class_labels[fold], pipeline.classes)
     if _by_area(pipeline, settings):
         path = map_of(pipeline, fold).folder / MAP
-        return score_map(path, pipeline.areas[fold], pipeline.labels[fold], pipeline.task)
+        return score_map(path, pipeline.areas[fold], pipeline.class_labels[fold], pipeline.classes)
     model, _ = pipeline.model(fold) if way == "model" else pipeline.forest(fold)
     held_out = [int(index) for index in pipeline.folds[fold].test]
     return score_samples(model, Subset(pipeline.samples[0], held_out))

@@ -38,7 +38,7 @@ def polygons_of(pipeline: Pipeline, name: str) -> StageResult | None:
             make_polygons(
                 mapped.folder / MAP,
                 share if share.exists() else None,
-                pipeline.task,
+                pipeline.classes,
                 chosen,
                 folder,
                 tick,

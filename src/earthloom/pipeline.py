@@ -23,7 +23,16 @@ from earthloom.chips.divide import (
 )
 from earthloom.chips.folds import Fold, deal_folds, leave_group_out
 from earthloom.chips.index import ChipIndex, open_index
-from earthloom.chips.labels import Labels, Period, RasterLabels, VectorLabels, read_labels
+from earthloom.chips.labels import (
+    Labels,
+    Period,
+    RasterLabels,
+    ValueLabels,
+    VectorLabels,
+    VectorValues,
+    read_labels,
+    read_values,
+)
 from earthloom.chips.make import INDEX, Cutting, Labelled, make_chips
 from earthloom.chips.series import SeriesSamples, read_series
 from earthloom.chips.splits import ChipTable
@@ -41,15 +50,24 @@ from earthloom.cube.moments import moments_of
 from earthloom.cube.notes import notes_to_json
 from earthloom.cube.read import Reader
 from earthloom.cube.regularise import regular_cube
-from earthloom.errors import ArchiveError, DataError, LabelError
+from earthloom.errors import ArchiveError, DataError, LabelError, ProjectError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
 from earthloom.grid import Area, crs_wkt
 from earthloom.progress import Tick, bar, say, warn
-from earthloom.project import FoldsAssessment, ForestModel, ModelChoice, Project, SeriesArchive
+from earthloom.project import (
+    FoldsAssessment,
+    ForestModel,
+    ModelChoice,
+    PixelValueChoice,
+    Project,
+    SeriesArchive,
+)
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
 from earthloom.tasks import PixelClasses
+from earthloom.tasks.pixel_values import PixelValueTask
+from earthloom.tasks.value_scale import Scale
 from earthloom.workers import Workers, workers_at
 
 _EPOCH = date(1970, 1, 1)
@@ -207,14 +225,13 @@ class Pipeline:
     # -- chips -----------------------------------------------------------------------------------
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Labels | ValueLabels]:
         """The labels of each area that has some."""
-        labels = {}
-        settings, classes = self.project.labels, self.project.classes
+        labels: dict[str, Labels | ValueLabels] = {}
         for name, area in self.areas.items():
             path = self.label_path(name)
-            if path.exists() or "{place}" not in settings.path:
-                labels[name] = read_labels(path, settings, classes, area.box)
+            if path.exists() or "{place}" not in self.project.labels.path:
+                labels[name] = self._read_labels(path, area)
                 if labels[name].report.read:
                     say(f"labels     {name}: {labels[name].report.sentence()}")
         if not labels:
@@ -223,6 +240,25 @@ class Pipeline:
                 f"{', '.join(self.areas)}"
             )
         return labels
+
+    @property
+    def class_labels(self) -> Mapping[str, Labels]:
+        """The labels of each area, where they are class codes; ProjectError where they are
+        numbers."""
+        found = {
+            name: labels
+            for name, labels in self.labels.items()
+            if isinstance(labels, RasterLabels | VectorLabels)
+        }
+        if len(found) < len(self.labels):
+            raise ProjectError(f"{self.project.file}: the labels are numbers, not classes")
+        return found
+
+    def _read_labels(self, path: Path, area: Area) -> Labels | ValueLabels:
+        settings, task = self.project.labels, self.project.task
+        if isinstance(task, PixelValueChoice):
+            return read_values(path, settings, task.unit, area.box)
+        return read_labels(path, settings, self.project.classes, area.box)
 
     @cached_property
     def samples(self) -> tuple[Samples, str]:
@@ -262,7 +298,7 @@ class Pipeline:
             "labels": {name: file_digest(self.label_path(name)) for name in self.labels},
             "settings": self.project.labels.as_inputs(),
             "periods": {each.area.name: each.period for each in labelled},
-            "classes": [each.as_inputs() for each in self.project.classes],
+            **self._task_inputs(),
             "chips": settings.as_inputs(),
             "by_place": by_place,
             "seed": self.project.seed if settings.split else None,
@@ -283,7 +319,7 @@ class Pipeline:
 
         return self.stage("chips", inputs, write)
 
-    def _labelled(self, name: str, labels: Labels) -> Labelled:
+    def _labelled(self, name: str, labels: Labels | ValueLabels) -> Labelled:
         cube, result = self.cubes[name]
         first, last = ((day - _EPOCH).days for day in self.dates(name))
         return Labelled(
@@ -301,14 +337,38 @@ class Pipeline:
     # -- fit -------------------------------------------------------------------------------------
 
     @property
-    def task(self) -> PixelClasses:
-        """The project's classes as a task."""
+    def task(self) -> PixelClasses | PixelValueTask:
+        """What the project predicts."""
+        values = self.values
+        return self.classes if values is None else values
+
+    @property
+    def values(self) -> PixelValueTask | None:
+        """The task of a project that maps numbers; None for one that maps classes."""
+        chosen = self.project.task
+        if not isinstance(chosen, PixelValueChoice):
+            return None
+        return PixelValueTask(
+            chosen.unit, chosen.quantity, level=chosen.level, scale=Scale(chosen.link)
+        )
+
+    @property
+    def classes(self) -> PixelClasses:
+        """The project's classes as a task; ProjectError for a project that maps numbers."""
         classes = self.project.classes
+        if not classes:
+            raise ProjectError(f"{self.project.file}: a map of numbers has no classes")
         return PixelClasses(
             codes=tuple(each.code for each in classes),
             names=tuple(each.name for each in classes),
             colours=tuple(each.rgb for each in classes),
         )
+
+    def _task_inputs(self) -> dict[str, Any]:
+        """What is predicted, for a manifest."""
+        inputs: dict[str, Any] = {"classes": [each.as_inputs() for each in self.project.classes]}
+        values = self.values
+        return inputs if values is None else inputs | {"task": values.config()}
 
     @cached_property
     def folds(self) -> Mapping[str, Fold]:
@@ -343,7 +403,7 @@ class Pipeline:
             "chips": digest,
             "held_out": digest_of(held_out),
             "model": choice.as_inputs(),
-            "classes": [each.as_inputs() for each in self.project.classes],
+            **self._task_inputs(),
             "seed": self.project.seed,
         }
 
@@ -364,10 +424,10 @@ class Pipeline:
         days = [scene.day for scene in self.scenes[name]]
         return min(days), max(days)
 
-    def training_labels(self, name: str) -> VectorLabels | None:
+    def training_labels(self, name: str) -> VectorLabels | VectorValues | None:
         """The labels of an area as features; None where they are a raster."""
         labels = self.labels[name]
-        return None if isinstance(labels, RasterLabels) else labels  # type: ignore[return-value]
+        return labels if isinstance(labels, VectorLabels | VectorValues) else None
 
     def stage(
         self,

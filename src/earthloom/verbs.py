@@ -19,7 +19,7 @@ from earthloom.delivery import deliver
 from earthloom.energy import Assumptions, EnergyUse, metered
 from earthloom.errors import DataError, ProjectError, choices
 from earthloom.mapping import map_of
-from earthloom.maps import ITEM, MAP, PROBABILITY
+from earthloom.maps import ITEM, MAP, PROBABILITY, VALUE
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
@@ -210,11 +210,11 @@ def _maps(pipeline: Pipeline) -> dict[str, dict[str, str]]:
     maps = {}
     for name in pipeline.areas:
         folder = map_of(pipeline, name).folder
-        maps[name] = {
-            "map": str(folder / MAP),
-            "probability": str(folder / PROBABILITY),
-            "stac_item": str(folder / ITEM),
-        }
+        files = {"map": MAP, "probability": PROBABILITY}
+        if pipeline.values is not None:
+            files = {"value": VALUE}
+        maps[name] = {key: str(folder / file) for key, file in files.items()}
+        maps[name]["stac_item"] = str(folder / ITEM)
     return maps
 
 
@@ -222,6 +222,8 @@ def _assessed(pipeline: Pipeline, folder: Path, figures: dict[str, Any]) -> Summ
     """The main figures of an assessment."""
     report = {"report": str(folder / REPORT)}
     assess = pipeline.project.assess
+    if pipeline.values is not None:
+        return report | _value_figures(figures, folder)
     if isinstance(assess, FoldsAssessment):
         return report | _fold_figures(figures, assess)
     if "overall_accuracy" not in figures:
@@ -231,6 +233,17 @@ def _assessed(pipeline: Pipeline, folder: Path, figures: dict[str, Any]) -> Summ
         truth = figures["truth"]
         summary["true_overall_accuracy"] = truth["overall_accuracy"]
         summary["true_areas_within_intervals"] = all(truth["area_within_interval"].values())
+    return summary
+
+
+def _value_figures(figures: dict[str, Any], folder: Path) -> Summary:
+    """The main figures of a map of numbers."""
+    if "model" not in figures:
+        return {"sample_to_label": str(folder / "sample.gpkg")}
+    summary: Summary = {key: figures["model"][key] for key in ("rmse", "mae", "bias", "r2")}
+    summary |= {key: figures[key] for key in ("area_mean", "area_total") if key in figures}
+    if "truth" in figures:
+        summary["true_mean_within_interval"] = figures["truth"]["mean_within_interval"]
     return summary
 
 

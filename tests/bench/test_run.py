@@ -209,6 +209,40 @@ def test_retry_does_failed_cells_alone(tmp_path, monkeypatch):
     assert set(run(file, tmp_path / "out", retry=True).rows()["status"]) == {"ok"}
 
 
+def test_a_bug_is_a_row_that_says_where(tmp_path, monkeypatch):
+    from bench_fakes import Centroids
+
+    from earthloom.bench import registry
+
+    def buggy(self: object, *given: object) -> None:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(Centroids, "fit", buggy)
+    monkeypatch.setattr(registry, "adaptations", lambda: {"centroids": Centroids})
+    file = write_bench(tmp_path, budgets=["all"], seeds=1, transfer=False)
+    rows = run(file, tmp_path / "out").rows()
+    assert set(rows["status"]) == {"failed"}
+    assert rows["reason"].str.match(r"KeyError: 'no such thing' \(test_run.py:\d+\)").all()
+
+
+def test_some_of_the_samples_have_regions_too(tmp_path):
+    """`most` keeps every group, the draw is the same each time, and regions are of what is kept."""
+    from earthloom.bench.problem import open_problem
+
+    file = write_bench(tmp_path)
+    bench = load_bench(file)
+    whole = open_problem(bench, bench.datasets[0])
+    some = open_problem(bench, bench.datasets[0].model_copy(update={"most": 12}))
+    assert len(some.samples) == 12 < len(whole.samples)
+    assert set(some.samples.groups) == set(whole.samples.groups)
+    assert some.divisions(True) == whole.divisions(True) == ("folds", "regions")
+    assert some.regions is not None
+    assert len(some.regions) == 12
+    for name in set(some.samples.groups):
+        own = [r for r, g in zip(some.regions, some.samples.groups, strict=True) if g == name]
+        assert len(set(own)) == 1
+
+
 def test_the_search_is_noted_and_equal(tmp_path):
     file = write_bench(
         tmp_path, search=3, budgets=["all"], seeds=1, adaptations=["centroids", "soft"]

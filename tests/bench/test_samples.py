@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from earthloom.bench.hidden import hide_half
 from earthloom.bench.leak import look_for_leaks, pixel_digest
-from earthloom.bench.pieces import Held, cut_into_pieces, moments_of
+from earthloom.bench.pieces import Held, cut_into_pieces, draw_evenly, moments_of
 from earthloom.bench.problem import part_places
 from earthloom.bench.run import validation_of
 from earthloom.bench.truth import few, read_truth
@@ -45,6 +45,19 @@ def chip(number, rows, cols, target=None):
     label = None if target else random.integers(0, 4, (rows, cols)).astype(np.uint8)
     shape = Shape2d(rows, cols)
     return Chip(str(number), shape, {SPEC.key: layer}, label, f"group {number % 3}", target=target)
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=60), st.integers(1, 60))
+def test_a_drawing_keeps_every_groups_share(groups, most):
+    kept = draw_evenly(groups, most)
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    assert len(kept) == min(most, len(groups))
+    drawn = [groups[at] for at in kept]
+    if most >= len(set(groups)):
+        assert set(drawn) == set(groups)
+    for name in set(groups):
+        fair = len(kept) * groups.count(name) / len(groups)
+        assert abs(drawn.count(name) - fair) <= len(set(groups))
 
 
 @given(st.integers(8, 30), st.integers(8, 30))

@@ -51,6 +51,8 @@ def branches(encoder, *groups):
 CONFIGS = {
     "raw": {"name": "raw"},
     "random-conv": {"name": "random-conv", "filters": 6},
+    "loom": {"name": "loom"},
+    "loom under a decoder": decoded({"name": "loom"}, "fpn", width=32),
     "resnet": RESNET,
     "vit": VIT,
     "convnext": {"name": "timm", "architecture": "test_convnext"},

@@ -6,6 +6,7 @@ import torch
 from earthloom.tasks.heads import ConvHead
 from earthloom.tasks.linear import LinearHead
 from earthloom.tasks.machine import MachineHead
+from earthloom.tasks.mask_classes import MaskHead
 from earthloom.tasks.neighbours import NeighboursHead
 from earthloom.tasks.registry import HEADS
 from earthloom.tasks.ridge import RidgeHead
@@ -15,6 +16,7 @@ MADE = [
     RidgeHead(4, 3, 16),
     LinearHead(4, 3),
     NeighboursHead(4, 3, 10, 3, True, "log"),
+    MaskHead(4, 3, queries=4, width=16),
     MachineHead(4, 3, [2, 2, 2], 6),
 ]
 

@@ -48,7 +48,7 @@ def read_codes(path: Path, most: int) -> Raster:
     Read from the file's overviews, so a large map costs no more than a small one.
     """
     with rasterio.open(path) as source:
-        shape = _shape(source.height, source.width, most)
+        shape = shape_within(source.height, source.width, most)
         codes = source.read(1, out_shape=shape, resampling=Resampling.mode)
         box = GeoBox((source.height, source.width), source.transform, source.crs.to_wkt())
     return Raster(codes, box.zoom_to(shape))
@@ -57,7 +57,7 @@ def read_codes(path: Path, most: int) -> Raster:
 def read_confidence(path: Path, most: int) -> Raster:
     """The highest of all classes' probabilities (h, w), NaN where the map says nothing."""
     with rasterio.open(path) as source:
-        shape = _shape(source.height, source.width, most)
+        shape = shape_within(source.height, source.width, most)
         highest = np.zeros(shape, np.uint8)
         seen = np.zeros(shape, np.bool_)
         # Nearest pixels: the mean of neighbours of different classes would look unsure.
@@ -123,7 +123,7 @@ def _data_address(kind: str, stream: io.BytesIO) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _shape(rows: int, cols: int, most: int) -> tuple[int, int]:
+def shape_within(rows: int, cols: int, most: int) -> tuple[int, int]:
     """Rows and columns of a picture of a raster; never more than the raster has."""
     scale = max(rows, cols) / most
     if scale <= 1:

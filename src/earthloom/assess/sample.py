@@ -1,6 +1,6 @@
 """A stratified probability sample of a map, apart from what the model was fitted on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,26 @@ class Sample:
     pixel_area_ha: float
 
 
+Strata = Callable[[NDArray[np.generic]], NDArray[np.uint8]]
+"""From pixels of a map's first band (rows, W) to the code of each one's stratum, 0 for none."""
+
+
+def as_they_are(codes: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Classes are strata."""
+    return np.asarray(codes, np.uint8)
+
+
+def where_known(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """One stratum, 1, of all numbers that are not NaN."""
+    return np.asarray(~np.isnan(values), np.uint8)
+
+
 def draw_sample(
-    map_path: Path, codes: tuple[int, ...], training: gpd.GeoDataFrame | None, design: SampleDesign
+    map_path: Path,
+    codes: tuple[int, ...],
+    training: gpd.GeoDataFrame | None,
+    design: SampleDesign,
+    strata: Strata = as_they_are,
 ) -> Sample:
     """Draws points at random within each mapped class, without replacement.
 
@@ -55,7 +73,7 @@ def draw_sample(
         hectares = _pixel_area_ha(source, map_path)
         keep_out = _keep_out(training, source, design.apart_m)
         stratum, eligible = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        for _, classes, free in _strips(source, keep_out):
+        for _, classes, free in _strips(source, keep_out, strata):
             stratum += np.bincount(classes.ravel(), minlength=256)
             eligible += np.bincount(classes[free], minlength=256)
         present = [code for code in codes if eligible[code] > 0]
@@ -66,7 +84,7 @@ def draw_sample(
             )
         wanted = _allocate({code: int(eligible[code]) for code in present}, design)
         ranks = _ranks(wanted, eligible, design.seed)
-        points = _pick(source, keep_out, ranks)
+        points = _pick(source, keep_out, ranks, strata)
     return Sample(
         points,
         {code: int(stratum[code]) for code in codes if stratum[code]},
@@ -95,13 +113,13 @@ def _keep_out(
 
 
 def _strips(
-    source: DatasetReader, keep_out: gpd.GeoSeries | None
+    source: DatasetReader, keep_out: gpd.GeoSeries | None, strata: Strata
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
     """Strips of the map: first row, classes (rows, W), and where points may lie."""
     for row in range(0, source.height, _ROWS):
         rows = min(_ROWS, source.height - row)
         window = RasterWindow(0, row, source.width, rows)
-        classes: NDArray[np.uint8] = source.read(1, window=window)
+        classes = strata(source.read(1, window=window))
         free = np.ones(classes.shape, np.bool_)
         if keep_out is not None:
             near = keep_out.iloc[keep_out.sindex.query(shapely.box(*source.window_bounds(window)))]
@@ -133,11 +151,14 @@ def _ranks(
 
 
 def _pick(
-    source: DatasetReader, keep_out: gpd.GeoSeries | None, ranks: dict[int, NDArray[np.int64]]
+    source: DatasetReader,
+    keep_out: gpd.GeoSeries | None,
+    ranks: dict[int, NDArray[np.int64]],
+    strata: Strata,
 ) -> gpd.GeoDataFrame:
     passed = dict.fromkeys(ranks, 0)
     found: list[tuple[int, int, int]] = []
-    for first_row, classes, free in _strips(source, keep_out):
+    for first_row, classes, free in _strips(source, keep_out, strata):
         for code, wanted in ranks.items():
             here = np.flatnonzero((classes == code) & free)
             local = wanted - passed[code]

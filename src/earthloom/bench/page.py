@@ -89,10 +89,7 @@ def notes(
         said.append(f"Not opened, and so not in any figure: {', '.join(closed)}.")
     if lacking > 0:
         said.append(f"{lacking} cells have not been run yet; run the bench again to add them.")
-    lacks = [line for line in board.lines if line.missing]
-    said += [
-        f"{line.name} has no score on {', '.join(line.missing)}, and stands last." for line in lacks
-    ]
+    said += _lacking(board)
     ranked, all_of = board.ranked_datasets, {score.dataset for score in board.scores}
     if set(ranked) != all_of:
         left = ", ".join(sorted(all_of - set(ranked)))
@@ -116,6 +113,19 @@ def notes(
     if rows.loc[rows["status"] == OK, "answered"].min() < 0.999:
         said.append("Where a model saw nothing it says nothing; scores are of what it answered.")
     return said
+
+
+def _lacking(board: Leaderboard) -> list[str]:
+    """Who has no score on what, those that lack the same in one sentence."""
+    by_missing: dict[tuple[str, ...], list[str]] = {}
+    for line in board.lines:
+        if line.missing:
+            by_missing.setdefault(line.missing, []).append(line.name)
+    return [
+        f"No score on {', '.join(missing)}, and so not comparable with those that have one: "
+        f"{', '.join(names)}."
+        for missing, names in by_missing.items()
+    ]
 
 
 def _leaks(rows: pd.DataFrame) -> list[str]:

@@ -184,6 +184,18 @@ def cut(chip: Chip, piece: Piece) -> Chip:
     )
 
 
+def draw_evenly(groups: Sequence[str], most: int) -> NDArray[np.intp]:
+    """(most,) numbers of samples, in order: every group keeps its share, and one sample at least
+    where there are no more groups than `most`. Always the same ones."""
+    names = np.asarray(groups, dtype=np.str_)
+    shuffled = np.random.default_rng(0).permutation(len(names))
+    place = np.empty(len(names))
+    for name in np.unique(names):
+        own = shuffled[names[shuffled] == name]
+        place[own] = np.arange(len(own)) / len(own)
+    return np.sort(shuffled[np.argsort(place[shuffled], kind="stable")[:most]])
+
+
 @dataclass(frozen=True)
 class WithMoments:
     """Images with the moments of all their pixels, for encoders that compare with the place."""

@@ -98,7 +98,7 @@ def capability_picture(lines: Sequence[Line]) -> str:
 
 def efficiency_picture(board: Leaderboard) -> str:
     """Score over the number of labels, a line a competitor."""
-    with _figure(7.2, 3.4) as (figure, axes):
+    with _figure(7.2, _height(len(board.lines))) as (figure, axes):
         for number, line in enumerate(board.lines):
             curve = board.curves[line.name]
             if len(curve) < 2:
@@ -106,7 +106,7 @@ def efficiency_picture(board: Leaderboard) -> str:
             x, y = zip(*curve, strict=True)
             colour, mark = _style(number)
             axes.plot(x, y, color=colour, marker=mark, markersize=4, linewidth=1.4, label=line.name)
-        axes.set_xscale("log")
+        _log_axis(axes, [x for curve in board.curves.values() for x, _ in curve])
         axes.set_xlabel("labels learned from (geometric mean over datasets)", fontsize=8.5)
         axes.set_ylabel("normalised score", fontsize=8.5)
         _plain(axes)
@@ -116,7 +116,7 @@ def efficiency_picture(board: Leaderboard) -> str:
 
 def cost_picture(lines: Sequence[Line]) -> str:
     """Score against seconds of fitting; the upper left is best."""
-    with _figure(7.2, 3.4) as (figure, axes):
+    with _figure(7.2, _height(len(lines))) as (figure, axes):
         for number, line in enumerate(lines):
             colour, mark = _style(number)
             low, high = line.score.value - line.score.low, line.score.high - line.score.value
@@ -125,7 +125,7 @@ def cost_picture(lines: Sequence[Line]) -> str:
                 color=colour, marker=mark, markersize=5.5, linewidth=1, capsize=2, label=line.name,
                 linestyle="none",
             )  # fmt: skip
-        axes.set_xscale("log")
+        _log_axis(axes, [line.fit_s for line in lines])
         axes.set_xlabel("seconds to search and fit (geometric mean over datasets)", fontsize=8.5)
         axes.set_ylabel("normalised score", fontsize=8.5)
         _plain(axes)
@@ -156,6 +156,30 @@ def _plain(axes: "Axes") -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GRID)
+
+
+def _height(entries: int) -> float:
+    """Inches of a picture whose legend has so many entries beside it."""
+    return max(3.4, 0.18 * entries + 0.5)
+
+
+def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
+    """A logarithmic axis with ticks at 1, 2 and 5 of each decade that values lie in, or at decades
+    alone where there are many."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    known = [value for value in values if np.isfinite(value) and value > 0]
+    if not known:
+        return
+    low, high = min(known) / 1.3, max(known) * 1.3
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    steps = (1, 2, 5) if last - first <= 3 else (1,)
+    ticks = [step * 10.0**decade for decade in range(first, last + 1) for step in steps]
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _legend(axes: "Axes") -> None:

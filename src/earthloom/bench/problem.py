@@ -9,7 +9,13 @@ import pyproj
 from numpy.typing import NDArray
 
 from earthloom.bench.leak import Leak, look_for_leaks, pixel_digest
-from earthloom.bench.pieces import Held, Joined, WithMoments, cut_into_pieces
+from earthloom.bench.pieces import (
+    Held,
+    Joined,
+    WithMoments,
+    cut_into_pieces,
+    draw_evenly,
+)
 from earthloom.bench.settings import Bench, DatasetChoice, LeaveGroupOut, PublishedSplit
 from earthloom.bench.truth import Truth, read_truth
 from earthloom.chips.folds import Fold, deal_folds, leave_group_out
@@ -83,17 +89,16 @@ def open_problem(bench: Bench, choice: DatasetChoice) -> Problem:
     registered = None if choice.layout else load_entry(choice.name)
     joined: Samples = first if len(parts) == 1 else Joined(parts)
     published = _published(parts) if len(parts) > 1 else None
-    if choice.most is not None:
-        joined, published = _some(joined, published, choice.most)
     if first.task == "change":
         joined = WithMoments(joined)
-    samples: Samples = Held(joined)
     if choice.size is not None:
         if published is not None:
             raise DataError(
                 f"{choice.name}: a published split is of whole images; leave out 'size'"
             )
-        samples = Held(cut_into_pieces(samples, choice.size))
+        joined = cut_into_pieces(Held(joined), choice.size)
+    kept, published = _kept(joined, published, choice.most)
+    samples: Samples = Held(Subset(joined, kept.tolist()))
     truth = read_truth(samples, len(first.classes))
     if not truth.labels.any():
         raise DataError(f"{choice.name} in {bench.folder_of(choice)} has no answer to learn from")
@@ -110,7 +115,7 @@ def open_problem(bench: Bench, choice: DatasetChoice) -> Problem:
         capabilities=choice.capabilities
         or _capabilities(registered.capabilities if registered else None, samples),
         published=published,
-        regions=None if published is not None else _regions(first, samples, choice),
+        regions=None if published is not None else _regions(first, samples, kept, choice),
         digest=_digest(choice, samples, truth, digests),
         pixel_digests=digests,
     )
@@ -135,16 +140,18 @@ def _published(parts: Mapping[str, LabelledSamples]) -> Fold:
     return Fold("published", np.arange(train), np.arange(train, train + test))
 
 
-def _some(samples: Samples, published: Fold | None, most: int) -> tuple[Samples, Fold | None]:
-    """At most so many samples, drawn by a seed of its own, both sides of a split alike."""
-    count = len(samples)
-    if count <= most:
-        return samples, published
-    kept = np.sort(np.random.default_rng(0).permutation(count)[:most])
-    if published is not None:
-        tested = np.isin(kept, published.test)
-        published = Fold("published", np.flatnonzero(~tested), np.flatnonzero(tested))
-    return Subset(samples, kept.tolist()), published
+def _kept(
+    samples: Samples, published: Fold | None, most: int | None
+) -> tuple[NDArray[np.intp], Fold | None]:
+    """Numbers of the samples that are kept, at most so many, and the split of those."""
+    if most is None or len(samples) <= most:
+        return np.arange(len(samples)), published
+    if published is None:
+        return draw_evenly(samples.groups, most), None
+    sides = np.isin(np.arange(len(samples)), published.test)
+    kept = draw_evenly(np.where(sides, "test", "train").tolist(), most)
+    tested = sides[kept]
+    return kept, Fold("published", np.flatnonzero(~tested), np.flatnonzero(tested))
 
 
 def _capabilities(known: Capabilities | None, samples: Samples) -> Capabilities:
@@ -184,15 +191,14 @@ def _unit(samples: Samples) -> str:
 
 
 def _regions(
-    first: LabelledSamples, samples: Samples, choice: DatasetChoice
+    first: LabelledSamples, samples: Samples, kept: NDArray[np.intp], choice: DatasetChoice
 ) -> NDArray[np.str_] | None:
     """Groups parted by their places into regions of about equal size; a group is never parted."""
     groups = np.array(list(samples.groups), dtype=np.str_)
     if choice.regions:
         return groups
-    places = _series_places(first, choice) if choice.most is None else None
-    if places is None:
-        places = _chip_places(samples)
+    series = _series_places(first, choice)
+    places = _chip_places(samples) if series is None else series[kept]
     if places is None or len(set(groups.tolist())) < 2:
         return None
     names, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)

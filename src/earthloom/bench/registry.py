@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 
+from earthloom.bench.flat import make_flat
 from earthloom.encoders import Encoder, Statistics
 from earthloom.encoders.catalogue import CATALOGUE
 from earthloom.encoders.change_features import ChangeFeatures
+from earthloom.encoders.random_conv import RandomConv
 from earthloom.encoders.time_features import TimeFeatures
+from earthloom.errors import ContractError
 from earthloom.fit.adaptation import Adaptation
 from earthloom.fit.shallow import SHALLOW
 from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, Partial
@@ -31,17 +34,57 @@ def _change_features(
     return ChangeFeatures(layers, statistics)
 
 
+def _random_conv(
+    layers: Layers, statistics: Mapping[str, Statistics], samples: Samples, seed: int
+) -> Encoder:
+    """Filters of a single pixel for chips that are narrower than a filter of three."""
+    if min(samples[0].shape) >= _FILTER:
+        return CATALOGUE["random-conv"].make(layers, statistics, samples, seed)
+    return RandomConv(layers, statistics, size=1, window=1, seed=seed).draw(samples).eval()
+
+
+def _of_images(name: str) -> MakeEncoder:
+    """A network for images, which refuses smaller chips in words."""
+
+    def make(
+        layers: Layers, statistics: Mapping[str, Statistics], samples: Samples, seed: int
+    ) -> Encoder:
+        rows, cols = samples[0].shape
+        if min(rows, cols) < LEAST_SIDE[name]:
+            raise ContractError(
+                f"{name} does not serve chips of {rows} x {cols} pixels: it is for images of "
+                f"{LEAST_SIDE[name]} x {LEAST_SIDE[name]} and more"
+            )
+        return CATALOGUE[name].make(layers, statistics, samples, seed)
+
+    return make
+
+
+_FILTER = 3
+"""Side of a filter of random convolutions."""
+
+LEAST_SIDE: Mapping[str, int] = {
+    "unet-untrained": 16,
+    "resnet18-untrained": 32,
+    "vit-tiny-untrained": 32,
+    "dofa-untrained": 32,
+}
+"""Pixels, both ways, under which a network for images is not asked: it would see its padding."""
+
 OWN_ENCODERS: Mapping[str, MakeEncoder] = {
+    "flat": make_flat,
     "time-features": _time_features,
     "change-features": _change_features,
+    "random-conv": _random_conv,
+    **{name: _of_images(name) for name in LEAST_SIDE},
 }
-"""Made here; the others stand in `earthloom.encoders.catalogue`."""
+"""Made here, or made here with a check; the others stand in `earthloom.encoders.catalogue`."""
 
 
 @cache
 def encoders() -> Mapping[str, MakeEncoder]:
     """All encoders by name."""
-    return dict(OWN_ENCODERS) | {name: entry.make for name, entry in CATALOGUE.items()}
+    return {name: entry.make for name, entry in CATALOGUE.items()} | dict(OWN_ENCODERS)
 
 
 @cache

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,9 +143,13 @@ def run_cell(shared: _Bench, cell: Cell, make: registry.MakeEncoder) -> Outcome:
         return _run_folds(shared, cell, make, adaptation)
     except ContractError as error:
         return failed(cell, REFUSED, str(error))
-    except (EarthloomError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-        # One broken cell must not end a run of a thousand; its reason stands in its row.
+    except EarthloomError as error:
         return failed(cell, FAILED, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # A bug in one cell must not end a run of a thousand; its row says what and where.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return failed(cell, FAILED, f"{type(error).__name__}: {error} ({where})")
 
 
 def _run_folds(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,8 @@ from numpy.typing import NDArray
 
 from earthloom.chips.label_dates import EVER, Period, days_of
 from earthloom.chips.label_report import LabelReport
-from earthloom.chips.label_vocabulary import Vocabulary
 from earthloom.errors import LabelError, choices
 from earthloom.project import Labels as LabelSettings
-from earthloom.sample import UNLABELLED
 
 REASONS = (
     "kept",
@@ -24,6 +23,7 @@ REASONS = (
     "unmapped",
     "outside",
     "period",
+    "value",
 )
 """Why a feature is left out; a position in it stands for each feature."""
 
@@ -32,14 +32,19 @@ REASONS = (
 class Attributes:
     """What N features say, in their order."""
 
-    code: NDArray[np.uint8]
-    """(N,) class codes of the project, or `IGNORE`."""
+    code: NDArray[np.uint8] | NDArray[np.float32]
+    """(N,) class codes of the project, or `IGNORE`; of labels that are numbers, the numbers."""
     weight: NDArray[np.float32]
     """(N,) weight times confidence; 1 where neither is given."""
     first: NDArray[np.int32]
     """(N,) days since 1970-01-01 from which on the label is true."""
     last: NDArray[np.int32]
     """(N,) the last such day."""
+
+    @property
+    def classes(self) -> NDArray[np.uint8]:
+        """(N,) the codes, of labels that are classes."""
+        return self.code.astype(np.uint8, copy=False)
 
     def take(self, which: NDArray[np.generic]) -> "Attributes":
         """Some of the features, by a mask or by positions."""
@@ -97,11 +102,27 @@ class Judge:
         return LabelReport(len(self.reasons), dict(sorted(skipped.items())))
 
 
+class Meaning(Protocol):
+    """What the label column says."""
+
+    @property
+    def fallback(self) -> int:
+        """The code of pixels without any label."""
+        ...
+
+    def read(
+        self, column: pd.Series, path: Path, judge: Judge, before: int
+    ) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Class codes or numbers (N,); `judge` learns which features are left out. LabelError for
+        a value that means nothing. `before` features stand in the file before these ones."""
+        ...
+
+
 def read_attributes(
     table: pd.DataFrame,
     path: Path,
     settings: LabelSettings,
-    vocabulary: Vocabulary,
+    meaning: Meaning,
     judge: Judge,
     before: int = 0,
 ) -> Attributes:
@@ -111,7 +132,7 @@ def read_attributes(
     not let pass.
     """
     check_columns(list(table.columns), path, settings)
-    code = _codes(table[settings.column], path, vocabulary, judge, before)
+    code = meaning.read(table[settings.column], path, judge, before)
     weight = np.ones(len(table), np.float32)
     for column, most in ((settings.weight_column, np.inf), (settings.confidence_column, 1.0)):
         if column is not None:
@@ -148,34 +169,6 @@ def check_columns(columns: list[str], path: Path, settings: LabelSettings) -> No
                 f"the labels {path} have no column '{column}'; "
                 f"they have: {choices(c for c in columns if c != 'geometry')}"
             )
-
-
-def _codes(
-    column: pd.Series, path: Path, vocabulary: Vocabulary, judge: Judge, before: int
-) -> NDArray[np.uint8]:
-    """Codes (N,) of classes that are given by name or by code."""
-    try:
-        # Files repeat few classes many times: each is looked up once.
-        positions, values = pd.factorize(column)
-    except TypeError as error:
-        raise LabelError(
-            f"the column '{column.name}' of the labels {path} holds no plain values: {error}"
-        ) from error
-    missing = positions < 0
-    judge.broken(
-        missing,
-        "class",
-        f"has no class (NaN) in column '{column.name}'; classes are: {vocabulary.listed}",
-    )
-    codes = np.zeros(len(values) + 1, np.uint8)
-    for at, value in enumerate(values):
-        code = vocabulary.code(value)
-        if code is None:
-            number = before + int(np.argmax(positions == at)) + 1
-            raise vocabulary.unknown(value, f"feature {number} of the labels {path}")
-        codes[at] = code
-    judge.skip(~missing & (codes[positions] == UNLABELLED), "unmapped")
-    return np.asarray(codes[positions], np.uint8)
 
 
 def _numbers(column: pd.Series, most: float, judge: Judge) -> NDArray[np.float32]:

@@ -9,11 +9,10 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from earthloom.chips.label_attributes import Attributes, Judge, read_attributes
+from earthloom.chips.label_attributes import Attributes, Judge, Meaning, read_attributes
 from earthloom.chips.label_batches import Batch
 from earthloom.chips.label_points import PointLabels, pixels_of, thinned, transform
 from earthloom.chips.label_report import LabelReport
-from earthloom.chips.label_vocabulary import Vocabulary
 from earthloom.errors import LabelError
 from earthloom.grid import crs_wkt
 from earthloom.project import Labels as LabelSettings
@@ -30,7 +29,7 @@ def collect_points(
     crs: CRS,
     path: Path,
     settings: LabelSettings,
-    vocabulary: Vocabulary,
+    meaning: Meaning,
     base: GeoBox,
 ) -> tuple[PointLabels, LabelReport]:
     """All batches as labels of the grid `base`.
@@ -42,7 +41,7 @@ def collect_points(
     report = LabelReport()
     for batch in batches:
         judge = Judge(len(batch.x), path, settings, report.read)
-        attributes = read_attributes(batch.columns, path, settings, vocabulary, judge, report.read)
+        attributes = read_attributes(batch.columns, path, settings, meaning, judge, report.read)
         nowhere = ~(np.isfinite(batch.x) & np.isfinite(batch.y))
         judge.broken(nowhere, "geometry", "has no geometry, or NaN in it")
         _check_degrees(batch, crs, judge)

@@ -53,6 +53,16 @@ class PointLabels:
         The points must be in the grid's CRS, and the buffer is in its unit.
         """
         shape = (box.shape.y, box.shape.x)
+        pixel, attributes = self.labelled(box, period, buffer_m)
+        if not len(pixel):
+            return nothing(shape)
+        return burn_pixels(pixel, attributes.classes, attributes.weight, shape)
+
+    def labelled(
+        self, box: GeoBox, period: Period | None, buffer_m: float
+    ) -> tuple[NDArray[np.int64], Attributes]:
+        """Positions (M,) in the flat grid of the pixels that points label, see `burn`, and what
+        the point of each says; a pixel that several points label stands there several times."""
         bounds = box.boundingbox
         start = int(np.searchsorted(self.y, bounds.bottom - buffer_m, "left"))
         stop = int(np.searchsorted(self.y, bounds.top + buffer_m, "right"))
@@ -61,11 +71,9 @@ class PointLabels:
         near = (x >= bounds.left - buffer_m) & (x <= bounds.right + buffer_m)
         attributes = self.attributes.take(np.arange(start, stop))
         near &= attributes.meets(period)
-        if not near.any():
-            return nothing(shape)
         x, y, attributes = x[near], y[near], attributes.take(near)
         pixel, which = _pixels(x, y, box, buffer_m)
-        return burn_pixels(pixel, attributes.code[which], attributes.weight[which], shape)
+        return pixel, attributes.take(which)
 
     def table(self) -> gpd.GeoDataFrame:
         """The points as a table of `geometry` and `code`."""

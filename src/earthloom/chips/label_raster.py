@@ -90,7 +90,7 @@ def read_raster(
         raise LabelError(f"the labels {path} cannot be read: {error}") from error
     labels = RasterLabels(path, vocabulary)
     if settings.on_grid:
-        _check_shape(path, shape, base)
+        check_shape(path, shape, base)
         return replace(labels, grid=base)
     if georeferenced:
         return labels
@@ -102,7 +102,8 @@ def read_raster(
     )
 
 
-def _check_shape(path: Path, shape: tuple[int, int], base: GeoBox) -> None:
+def check_shape(path: Path, shape: tuple[int, int], base: GeoBox) -> None:
+    """LabelError unless a raster has as many pixels as the base grid."""
     if shape != tuple(base.shape):
         raise LabelError(
             f"the labels {path} have {shape[0]} x {shape[1]} pixels, but the base grid has "

@@ -13,6 +13,7 @@ _WORDS = {
     "unmapped": "of a class that the mapping does not take",
     "outside": "outside the area",
     "period": "of another time",
+    "value": "without a number, or with one that is ignored",
     "mask": "without a mask",
     "size": "smaller than a chip",
 }

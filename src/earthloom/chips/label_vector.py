@@ -1,6 +1,6 @@
 """Labels with a geometry: points as arrays, lines and polygons as shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +12,14 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
 
-from earthloom.chips.label_attributes import Attributes, Judge, read_attributes
+from earthloom.chips.label_attributes import Attributes, Judge, Meaning, read_attributes
 from earthloom.chips.label_burn import Burned, burn_shapes, nothing
 from earthloom.chips.label_dates import Period
 from earthloom.chips.label_points import PointLabels, crs_of, transform
 from earthloom.chips.label_report import LabelReport
-from earthloom.chips.label_vocabulary import IGNORE, Vocabulary
+from earthloom.chips.label_vocabulary import IGNORE
 from earthloom.errors import LabelError
 from earthloom.grid import crs_wkt
 from earthloom.project import Labels as LabelSettings
@@ -105,20 +106,26 @@ class VectorLabels:
 
     def burn(self, box: GeoBox) -> Burned:
         """The same with weights, and with `IGNORE` told from `UNLABELLED`."""
-        here = self.to(box)
-        buffer = self.buffer_m / _metres(box) if self.buffer_m else 0.0
+        here, buffer = self.to(box), self.buffer_on(box)
         found = here.points.burn(box, self.period, buffer)
-        return found.merged(here._burn_shapes(box, buffer)).with_background(self.background)
+        shapes = nothing((box.shape.y, box.shape.x))
+        for group, some, touched in here.shapes_near(box):
+            shapes = shapes.merged(burn_shapes(group, some.classes, some.weight, box, touched))
+        return found.merged(shapes).with_background(self.background)
 
-    def _burn_shapes(self, box: GeoBox, buffer: float) -> Burned:
+    def buffer_on(self, box: GeoBox) -> float:
+        """The buffer in the unit of a grid's CRS."""
+        return self.buffer_m / _metres(box) if self.buffer_m else 0.0
+
+    def shapes_near(self, box: GeoBox) -> Iterator[tuple[list[BaseGeometry], Attributes, bool]]:
+        """Lines and then polygons about a grid, in whose CRS they must be, with what they say, and
+        whether they label all pixels that they touch."""
+        buffer = self.buffer_on(box)
         bounds = shapely.box(*box.boundingbox.bbox).buffer(buffer)
         near = self.shapes.iloc[np.sort(self.shapes.sindex.query(bounds))]
         attributes = _attributes_in(near)
         meets = attributes.meets(self.period)
         near, attributes = near[meets], attributes.take(meets)
-        found = nothing((box.shape.y, box.shape.x))
-        if near.empty:
-            return found
         lines = near.geometry.type.isin(["LineString", "MultiLineString"]).to_numpy()
         shapes = near.geometry.to_numpy()
         if buffer:
@@ -126,17 +133,14 @@ class VectorLabels:
             lines = np.zeros(len(lines), np.bool_)
         for group, touched in ((lines, True), (~lines, False)):
             if group.any():
-                some = attributes.take(group)
-                burned = burn_shapes(list(shapes[group]), some.code, some.weight, box, touched)
-                found = found.merged(burned)
-        return found
+                yield list(shapes[group]), attributes.take(group), touched
 
 
 def features_of(
     layer: gpd.GeoDataFrame,
     path: Path,
     settings: LabelSettings,
-    vocabulary: Vocabulary,
+    meaning: Meaning,
     base: GeoBox | None,
 ) -> VectorLabels:
     """A table of features as labels; LabelError says what is wrong with one, see `Judge`.
@@ -150,7 +154,7 @@ def features_of(
             "under 'labels' as 'crs'"
         )
     judge = Judge(len(layer), path, settings)
-    attributes = read_attributes(layer, path, settings, vocabulary, judge)
+    attributes = read_attributes(layer, path, settings, meaning, judge)
     bounds = layer.geometry.bounds.to_numpy()
     empty = layer.geometry.isna() | layer.geometry.is_empty | ~np.isfinite(bounds).all(axis=1)
     words = f"has no geometry, or NaN in it; {int(empty.sum())} of {len(layer)} features are so"
@@ -169,11 +173,11 @@ def features_of(
     if base is not None:
         _count_outside(judge, whole, base, settings.buffer_m)
     report = replace(judge.report(), repaired=repaired)
-    return _parted(whole, settings, vocabulary, report)
+    return _parted(whole, settings, meaning, report)
 
 
 def _parted(
-    whole: gpd.GeoDataFrame, settings: LabelSettings, vocabulary: Vocabulary, report: LabelReport
+    whole: gpd.GeoDataFrame, settings: LabelSettings, meaning: Meaning, report: LabelReport
 ) -> VectorLabels:
     """Collections taken apart, and points told from lines and polygons."""
     mixed = whole.geometry.type.isin(["MultiPoint", "GeometryCollection"])
@@ -191,7 +195,7 @@ def _parted(
         points,
         whole[~is_point].reset_index(drop=True),
         settings.buffer_m,
-        vocabulary.fallback,
+        meaning.fallback,
         report,
     )
 
@@ -231,7 +235,7 @@ def _columns(attributes: Attributes) -> dict[str, NDArray[np.generic]]:
 
 def _attributes_in(table: gpd.GeoDataFrame) -> Attributes:
     return Attributes(
-        table["code"].to_numpy(np.uint8),
+        table["code"].to_numpy(),
         table["weight"].to_numpy(np.float32),
         table["first"].to_numpy(np.int32),
         table["last"].to_numpy(np.int32),

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from earthloom.chips.schemes import Scheme, load_mapping, load_scheme, near
@@ -12,6 +15,9 @@ from earthloom.project import Labels as LabelSettings
 from earthloom.project import LandClass
 from earthloom.sample import IGNORE as IGNORE
 from earthloom.sample import UNLABELLED
+
+if TYPE_CHECKING:
+    from earthloom.chips.label_attributes import Judge
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,31 @@ class Vocabulary:
             f"unknown class '{value}' in {where}; classes are: {self.listed}"
             + near(str(value), [name for name in self.codes if not name.isdigit()])
         )
+
+    def read(self, column: pd.Series, path: Path, judge: "Judge", before: int) -> NDArray[np.uint8]:
+        """Codes (N,) of classes that are given by name or by code; see `Meaning`."""
+        try:
+            # Files repeat few classes many times: each is looked up once.
+            positions, values = pd.factorize(column)
+        except TypeError as error:
+            raise LabelError(
+                f"the column '{column.name}' of the labels {path} holds no plain values: {error}"
+            ) from error
+        missing = positions < 0
+        judge.broken(
+            missing,
+            "class",
+            f"has no class (NaN) in column '{column.name}'; classes are: {self.listed}",
+        )
+        codes = np.zeros(len(values) + 1, np.uint8)
+        for at, value in enumerate(values):
+            code = self.code(value)
+            if code is None:
+                number = before + int(np.argmax(positions == at)) + 1
+                raise self.unknown(value, f"feature {number} of the labels {path}")
+            codes[at] = code
+        judge.skip(~missing & (codes[positions] == UNLABELLED), "unmapped")
+        return np.asarray(codes[positions], np.uint8)
 
     def numbers(self) -> frozenset[int]:
         """The whole numbers among the values that are not ignored."""

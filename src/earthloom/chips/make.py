@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from earthloom.chips.index import open_index
 from earthloom.chips.index_schema import ChipRow, corners_of_place
 from earthloom.chips.index_write import IndexWriter, replace_column
-from earthloom.chips.labels import Labels, Period, VectorLabels
+from earthloom.chips.labels import (
+    Burned,
+    Labels,
+    Period,
+    Valued,
+    ValueLabels,
+    VectorLabels,
+    VectorValues,
+)
 from earthloom.chips.splits import Rule, assign
 from earthloom.chips.store import ChipWriter, Storage
 from earthloom.cube import Cube
@@ -18,6 +26,7 @@ from earthloom.errors import ContractError, LabelError, choices
 from earthloom.grid import Area, cover, place_of, window_box
 from earthloom.progress import Tick
 from earthloom.sample import UNLABELLED, Chip, Moments, Shape2d, Window, weight_unless_one
+from earthloom.sample.target import PixelValues
 
 INDEX = "index.parquet"
 BLOCK = 2
@@ -30,7 +39,7 @@ class Labelled:
 
     area: Area
     cube: Cube
-    labels: Labels
+    labels: Labels | ValueLabels
     moments: Moments | None = None
     source: str = ""
     """Digest of the cube, for the index."""
@@ -61,8 +70,9 @@ class _Cut:
 
     source: Labelled
     window: Window
-    label: NDArray[np.uint8]
+    label: NDArray[np.uint8] | None
     weight: NDArray[np.float32] | None
+    target: PixelValues | None = None
 
     @property
     def id(self) -> str:
@@ -112,17 +122,32 @@ def _cuts(source: Labelled, cutting: Cutting) -> list[_Cut]:
     """The windows of an area that hold labels."""
     box = source.area.box
     labels = source.labels.during(source.period)
-    labels = labels.to(box) if isinstance(labels, VectorLabels) else labels
-    cuts = []
-    for window in cover(Shape2d(box.shape.y, box.shape.x), cutting.size, cutting.stride):
-        burned = labels.burn(window_box(box, window))
-        label = burned.code
-        label[max(box.shape.y - window.row, 0) :] = UNLABELLED
-        label[:, max(box.shape.x - window.col, 0) :] = UNLABELLED
-        if ((burned.weight > 0) & (label != UNLABELLED)).any():
-            weight = weight_unless_one(label, burned.weight)
-            cuts.append(_Cut(source, window, label, weight))
-    return cuts
+    if isinstance(labels, VectorLabels | VectorValues):
+        labels = labels.to(box)
+    windows = cover(Shape2d(box.shape.y, box.shape.x), cutting.size, cutting.stride)
+    cuts = (_cut(source, window, labels.burn(window_box(box, window))) for window in windows)
+    return [cut for cut in cuts if cut is not None]
+
+
+def _cut(source: Labelled, window: Window, burned: Burned | Valued) -> _Cut | None:
+    """A window with its labels; None where it holds none within the area."""
+    box = source.area.box
+    beyond = (
+        slice(max(box.shape.y - window.row, 0), None),
+        slice(max(box.shape.x - window.col, 0), None),
+    )
+    if isinstance(burned, Valued):
+        burned.values[beyond[0]] = np.nan
+        burned.values[:, beyond[1]] = np.nan
+        if np.isnan(burned.values).all():
+            return None
+        return _Cut(source, window, None, None, burned.target)
+    label = burned.code
+    label[beyond[0]] = UNLABELLED
+    label[:, beyond[1]] = UNLABELLED
+    if not ((burned.weight > 0) & (label != UNLABELLED)).any():
+        return None
+    return _Cut(source, window, label, weight_unless_one(label, burned.weight))
 
 
 def _chip(cut: _Cut, cutting: Cutting) -> Chip:
@@ -138,13 +163,11 @@ def _chip(cut: _Cut, cutting: Cutting) -> Chip:
         place=place_of(window_box(area.box, window)),
         moments=cut.source.moments,
         weight=cut.weight,
+        target=cut.target,
     )
 
 
 def _index_row(cut: _Cut, chip: Chip) -> ChipRow:
-    usable = chip.usable_label
-    assert usable is not None
-    codes, counts = np.unique(usable[usable != UNLABELLED], return_counts=True)
     days = np.concatenate([layer.days for layer in chip.layers.values()])
     seen = [layer.valid.mean() for layer in chip.layers.values()]
     return ChipRow(
@@ -157,11 +180,20 @@ def _index_row(cut: _Cut, chip: Chip) -> ChipRow:
         valid_fraction=float(np.mean(seen)),
         first_day=int(days.min()),
         last_day=int(days.max()),
-        label_counts=dict(zip(codes.tolist(), counts.tolist())),
+        label_counts=_label_counts(chip),
         group=chip.group,
         source=cut.source.source,
         corners=corners_of_place(place_of(window_box(cut.source.area.box, cut.window))),
     )
+
+
+def _label_counts(chip: Chip) -> dict[int, int]:
+    """Labelled pixels of each class; empty for a chip whose answer is no class codes."""
+    usable = chip.usable_label
+    if usable is None:
+        return {}
+    codes, counts = np.unique(usable[usable != UNLABELLED], return_counts=True)
+    return dict(zip(codes.tolist(), counts.tolist()))
 
 
 def _nothing_labelled(sources: Sequence[Labelled]) -> str:
@@ -172,7 +204,7 @@ def _nothing_labelled(sources: Sequence[Labelled]) -> str:
         f"({west:.4f}, {south:.4f}, {east:.4f}, {north:.4f} degrees)"
     )
     labels = sources[0].labels
-    if isinstance(labels, VectorLabels):
+    if isinstance(labels, VectorLabels | VectorValues):
         bounds = labels.table.to_crs(4326).total_bounds
         text += "; the labels lie within " + ", ".join(f"{bound:.4f}" for bound in bounds)
     return text

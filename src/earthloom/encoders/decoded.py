@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
+from torch import nn
+
 from earthloom.encoders.base import Encoder, Features, Level, Statistics, base_shape, seen_in
 from earthloom.encoders.compose import build, config_of
 from earthloom.encoders.decoders import make_decoder
@@ -76,6 +78,11 @@ class Decoded(Encoder):
     @property
     def pyramid(self) -> tuple[Level, ...]:
         return self.encoder.pyramid
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Those of the inner encoder, which is one where it states none, then the decoder."""
+        return (*(self.encoder.blocks or (self.encoder,)), self.decoder)
 
     @property
     def scene_channels(self) -> int:

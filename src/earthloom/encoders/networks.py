@@ -6,6 +6,7 @@ from earthloom.encoders.base import Encoder
 from earthloom.encoders.dated import Dated
 from earthloom.encoders.decoded import Decoded
 from earthloom.encoders.fused import Fused, SomeLayers
+from earthloom.encoders.loom import Loom
 from earthloom.encoders.random_conv import RandomConv
 from earthloom.encoders.raw import Raw
 from earthloom.encoders.timm_backbone import TimmEncoder
@@ -14,6 +15,17 @@ from earthloom.encoders.torchgeo_croma import Croma
 
 NETWORKS: Mapping[str, type[Encoder]] = {
     each.name: each
-    for each in (Croma, Dated, Decoded, Dofa, Fused, RandomConv, Raw, SomeLayers, TimmEncoder)
+    for each in (
+        Croma,
+        Dated,
+        Decoded,
+        Dofa,
+        Fused,
+        Loom,
+        RandomConv,
+        Raw,
+        SomeLayers,
+        TimmEncoder,
+    )
 }
 """By `Encoder.name`; none of them loads its library before one is made."""

@@ -90,6 +90,15 @@ class TimmEncoder(Encoder):
     def pyramid(self) -> tuple[Level, ...]:
         return self._levels
 
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The stages of the network, of a plain transformer its blocks: what timm names as such,
+        and what is left of it."""
+        parts = dict(self.net.named_modules())
+        info: Any = self.net.feature_info
+        found = [parts[each["module"]] for each in info if each["module"] in parts]
+        return tuple(part for part in found if any(True for _ in part.parameters()))
+
     def config(self) -> dict[str, Any]:
         return {"architecture": self.architecture, "reach": self.reach}
 

@@ -124,6 +124,11 @@ class UNet(Encoder):
     def channels(self) -> int:
         return self.width
 
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Each two convolutions: on the way down, then on the way up."""
+        return (*self.body.down, *self.body.up)
+
     def config(self) -> dict[str, Any]:
         return {"width": self.width, "levels": self.levels, "norm": self.norm}
 

@@ -114,7 +114,7 @@ def card_of(model: Model, window: Shape2d | None, numbers: str) -> Card:
         threshold=model.threshold,
         radius=model.radius,
         alignment=math.lcm(*(member.encoder.alignment for member in model.members)),
-        is_local=all(member.encoder.is_local for member in model.members),
+        is_local=model.is_local,
         window=window,
         numbers=numbers,
         encoders=tuple(member.encoder.name for member in model.members),

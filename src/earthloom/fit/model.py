@@ -74,6 +74,11 @@ class Model:
         return max(member.encoder.radius for member in self.members)
 
     @property
+    def is_local(self) -> bool:
+        """Whether what lies beyond the radius has no effect at all."""
+        return all(each.encoder.is_local and each.head.is_local for each in self.members)
+
+    @property
     def needs_moments(self) -> bool:
         """Whether it compares a chip with the whole place that it is of."""
         return any(member.encoder.needs_moments for member in self.members)

@@ -115,7 +115,7 @@ class Predictor:
 
     @property
     def is_local(self) -> bool:
-        return all(member.encoder.is_local for member in self.model.members)
+        return self.model.is_local
 
     @property
     def needs_moments(self) -> bool:

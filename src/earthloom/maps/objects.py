@@ -32,6 +32,7 @@ from earthloom.workers import Threads, Workers
 
 if TYPE_CHECKING:
     from earthloom.maps.make import MapInputs
+    from earthloom.tasks.objects_task import ThingTask
 
 SUMMARY = "things.json"
 _WORK = "work"
@@ -104,48 +105,64 @@ def make_things(
     Parts that an interrupted run left there are not made again; whichever were, and on whichever
     workers, the things are the same. ContractError for a model that finds no things.
     """
-    from earthloom.fit import save_model
-    from earthloom.fit.model import CARD
-    from earthloom.maps.sources import SavedCube, reach_of
+    task = _task_of(inputs)
+    folder = folder.absolute()
+    job = (job_of(folder) or "once")[:16]
+    work = _work_of(inputs, task, settings, folder, job)
+    area, clip, shape = inputs.area, work.clip, work.layout.shape
+    vectors = Vectors(
+        folder,
+        EqualArea(CRS(str(area.box.crs)), Affine(*area.box.affine[:6]), (shape.rows, shape.cols)),
+        dict(zip(task.codes, task.names, strict=True)),
+        settings.formats,
+        None if clip is None else shapely.from_wkb(clip.wkb),
+    )
+    made = find_things(work, vectors, JOINS[task.name], tick, workers)
+    over = (folder / _WORK).rename(folder / f"{_WORK}.partial")
+    shutil.rmtree(over, ignore_errors=True)
+    return made
+
+
+def _task_of(inputs: MapInputs) -> ThingTask:
+    """The task of the model; ContractError where it finds no things, or not in such a cube."""
     from earthloom.tasks.objects_task import ThingTask
 
-    model, area, task = inputs.model, inputs.area, inputs.model.task
+    task = inputs.model.task
     if not isinstance(task, ThingTask):
         raise ContractError(
             f"a model of the task '{task.name}' finds no things; valid: {choices(JOINS)}"
         )
-    for member in model.members:
+    for member in inputs.model.members:
         member.encoder.check(inputs.cube.specs)
-    folder = folder.absolute()
-    job = (job_of(folder) or "once")[:16]
+    return task
+
+
+def _work_of(
+    inputs: MapInputs, task: ThingTask, settings: ThingSettings, folder: Path, job: str
+) -> FindWork:
+    """The search as workers are told it; the model is saved first if it is not anywhere."""
+    from earthloom.fit import save_model
+    from earthloom.fit.model import CARD
+    from earthloom.maps.sources import SavedCube, reach_of
+
+    model, cube = inputs.model, inputs.cube
     source = inputs.model_folder or folder / _WORK / f"model.{job}"
     # The card is written last.
     if inputs.model_folder is None and not (source / CARD).exists():
         save_model(model, source)
     threshold = task.threshold if settings.threshold is None else settings.threshold
     tiling = tiling_for_things(reach_of(model), settings.window, _overlap(settings, task.sizes))
-    clip = clip_of(area.outline, area.box)
-    shape = Shape2d(area.box.shape.y, area.box.shape.x)
     keys = tuple(spec.key for spec in model.layers)
-    work = FindWork(
+    shape = Shape2d(inputs.area.box.shape.y, inputs.area.box.shape.x)
+    return FindWork(
         finder=SavedFinder(source.absolute(), threshold),
-        pixels=SavedCube(inputs.cube.path.absolute(), inputs.cube.shape, keys),
+        pixels=SavedCube(cube.path.absolute(), cube.shape, keys),
         layout=layout_of(shape, tiling, settings.part),
         folder=folder / _WORK / f"things.{job}",
         batch=settings.batch,
-        clip=clip,
+        clip=clip_of(inputs.area.outline, inputs.area.box),
         moments=inputs.moments,
     )
-    place = EqualArea(
-        CRS(str(area.box.crs)), Affine(*area.box.affine[:6]), (shape.rows, shape.cols)
-    )
-    names = dict(zip(task.codes, task.names, strict=True))
-    outline = None if clip is None else shapely.from_wkb(clip.wkb)
-    vectors = Vectors(folder, place, names, settings.formats, outline)
-    made = find_things(work, vectors, JOINS[task.name], tick, workers)
-    over = (folder / _WORK).rename(folder / f"{_WORK}.partial")
-    shutil.rmtree(over, ignore_errors=True)
-    return made
 
 
 def _overlap(settings: ThingSettings, sizes: Sequence[float]) -> int:

@@ -28,6 +28,7 @@ from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.load import Project, load_project
 from earthloom.project.models import (
     BoostedChangeModel,
+    BoostedModel,
     ForestModel,
     MapChoice,
     ModelChoice,
@@ -41,6 +42,7 @@ from earthloom.project.outputs import (
     PublishChoice,
 )
 from earthloom.project.settings import Settings
+from earthloom.project.tasks import PixelClassChoice, PixelValueChoice, TaskChoice
 
 __all__ = [
     "ISO",
@@ -48,6 +50,7 @@ __all__ = [
     "Archive",
     "Assessment",
     "BoostedChangeModel",
+    "BoostedModel",
     "CatalogArchive",
     "CellArea",
     "Chips",
@@ -68,6 +71,8 @@ __all__ = [
     "ModelChoice",
     "NetworkModel",
     "NoSign",
+    "PixelClassChoice",
+    "PixelValueChoice",
     "PlanetaryComputerSign",
     "PluginSign",
     "PolygonChoice",
@@ -83,5 +88,6 @@ __all__ = [
     "Settings",
     "Sign",
     "SimulatedArchive",
+    "TaskChoice",
     "load_project",
 ]

@@ -27,10 +27,11 @@ class Labels(Settings):
 
     path: str = ""
     """A vector file (GeoPackage, GeoJSON, ...), a table with coordinates (CSV, Parquet) or a raster
-    of class codes; with a folder archive `{place}` stands for the place, whose file may be missing.
-    A series archive has its own."""
+    of class codes or values; with a folder archive `{place}` stands for the place, whose file may
+    be missing. A series archive has its own."""
     column: str = "class"
-    """Of a vector file or a table: class names or codes."""
+    """Of a vector file or a table: class names or codes, or numbers. For a map of numbers it is
+    `value` unless it is given."""
     on_grid: bool = False
     """The raster has no georeference of its own: its pixels are those of the base grid."""
     crs: str | None = None
@@ -52,7 +53,8 @@ class Labels(Settings):
     buffer_m: float = Field(0.0, ge=0.0)
     """Metres around points and lines that have their class as well."""
     ignore: tuple[int | str, ...] = (255,)
-    """Values that say: there is no use in this pixel, whatever other labels say."""
+    """Values that say: there is no use in this pixel, whatever other labels say. In a map of
+    numbers there are none, unless they are given."""
     background: str | None = None
     """Name of the class of all pixels that nothing else labels, where labels are dense."""
     scheme: str | None = None

@@ -15,6 +15,8 @@ from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.models import MapChoice, ModelChoice
 from earthloom.project.outputs import EnergyChoice, PublishChoice
 from earthloom.project.settings import Settings
+from earthloom.project.tasks import TaskChoice
+from earthloom.project.values import check_task
 from earthloom.sensors import Sensor, load_sensor
 
 
@@ -35,7 +37,10 @@ class Project(Settings):
     failed_scenes: Literal["report", "accept"] = "report"
     """What the run ends with where scenes did not load: `report` makes the map without them,
     names them and exits with 3; `accept` exits with 0."""
-    classes: tuple[LandClass, ...] = Field(min_length=2)
+    task: TaskChoice | None = None
+    """What is predicted; by default one of `classes` of each pixel."""
+    classes: tuple[LandClass, ...] = Field((), min_length=2)
+    """Of a map of classes; a map of numbers has none."""
     labels: Labels = Labels()
     chips: Chips = Chips()
     model: ModelChoice
@@ -75,6 +80,11 @@ class Project(Settings):
             raise ValueError(
                 "'chips.split' is for 'assess: {method: folds, by: split}', which tests on it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> "Project":
+        check_task(self)
         return self
 
     @property

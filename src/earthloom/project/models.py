@@ -25,6 +25,18 @@ class ForestModel(Settings):
     trees: int = Field(300, ge=1, le=5000)
 
 
+class BoostedModel(Settings):
+    """Gradient boosting on time features, stopped by held-out groups."""
+
+    name: Literal["boosted"]
+    radius: int = Field(1, ge=0, le=8)
+    """Pixels of surroundings whose mean is a feature as well; 0 for the pixel alone."""
+    rounds: int = Field(100, ge=1, le=5000)
+    """At most."""
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    leaves: int = Field(15, ge=2, le=255)
+
+
 class BoostedChangeModel(Settings):
     """Boosted trees on the change between two dates, against that of the whole place."""
 
@@ -55,7 +67,8 @@ class NetworkModel(Settings):
 
 
 ModelChoice = Annotated[
-    RidgeModel | ForestModel | BoostedChangeModel | NetworkModel, Field(discriminator="name")
+    RidgeModel | ForestModel | BoostedModel | BoostedChangeModel | NetworkModel,
+    Field(discriminator="name"),
 ]
 
 

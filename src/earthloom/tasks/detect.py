@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 POOLED = 7
 """Pixels, both ways, of a box's features."""
 MASK_POOLED = 14
-PROPOSALS = 1000
+PROPOSALS = {"training": 300, "testing": 1000}
 """Boxes of an image, at most, that the first stage hands to the second."""
-SAMPLED = 128
-"""Boxes of an image whose classes are learned in a step, and anchors, twice as many."""
+ANCHORS = 256
+"""Anchors of an image that the first stage learns from in a step, half of them of things."""
+SAMPLED = 64
+"""Boxes of an image that the second stage learns from in a step, a quarter of them of things.
+Cutting their features, and its gradient, is most of a step's work on a processor."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ def detector_for(task: ThingTask, encoder: Encoder, width: int = 64) -> DetectHe
 
 def shape_of(features: Features) -> Shape2d:
     """Rows and columns of the base grid under features."""
+    if features.shape is not None:
+        return features.shape
     rows, cols = features.seen.shape[-2:]
     return Shape2d(rows * features.stride, cols * features.stride)
 
@@ -181,16 +186,15 @@ def shape_of(features: Features) -> Shape2d:
 def _first_stage(grids: Sequence[Grid], ratios: Sequence[float], width: int) -> nn.Module:
     from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-    most = {"training": PROPOSALS, "testing": PROPOSALS}
     stage: nn.Module = RegionProposalNetwork(
         Anchors(grids, ratios),
         RPNHead(width, len(grids[0].sizes) * len(ratios)),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
-        batch_size_per_image=2 * SAMPLED,
+        batch_size_per_image=ANCHORS,
         positive_fraction=0.5,
-        pre_nms_top_n=most,
-        post_nms_top_n=most,
+        pre_nms_top_n=PROPOSALS,
+        post_nms_top_n=PROPOSALS,
         nms_thresh=0.7,
     )
     return stage

@@ -10,6 +10,8 @@ class Head(nn.Module, ABC):
     """What is fitted on top of an encoder."""
 
     name: str
+    is_local = True
+    """Whether what it says of a pixel depends on the features there alone."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

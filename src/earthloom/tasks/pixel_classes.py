@@ -28,6 +28,7 @@ from earthloom.tasks.classes import (
 )
 from earthloom.tasks.heads import Head
 from earthloom.tasks.losses import ENTROPY_AND_DICE, Criterion, Labelled, criterion_from
+from earthloom.tasks.mask_classes import OwnLossHead, PixelTruth
 
 __all__ = ["IGNORED", "PixelClasses", "PixelScore", "decide"]
 
@@ -83,6 +84,9 @@ class PixelClasses(Task[Tensor]):
         return self.counted(self.label_counts(samples).sum(axis=0))
 
     def loss(self, head: Head, features: Features, batch: Batch) -> Tensor:
+        """See `Task`; a head with a loss of its own is asked for that, whatever the criterion."""
+        if isinstance(head, OwnLossHead):
+            return head.loss(features, self._truth(features, batch))
         logits = raw_pixels(head, features)
         weights = class_weights(self.weighting, self.counts, logits, self.outputs)
         found = labelled_pixels(logits, self.codes, batch, features.on_base_grid(features.seen))
@@ -94,6 +98,14 @@ class PixelClasses(Task[Tensor]):
     def answer(self, head: Head, features: Features) -> Tensor:
         shares = raw_pixels(head, features).softmax(dim=1)
         return torch.where(features.on_base_grid(features.seen)[:, None], shares, torch.nan)
+
+    def _truth(self, features: Features, batch: Batch) -> PixelTruth:
+        """What a head with a loss of its own learns from."""
+        seen = features.on_base_grid(features.seen)
+        known = torch.zeros_like(seen, dtype=torch.int64) if batch.label is None else batch.label
+        index = self.indices(known).masked_fill(~seen, IGNORED)
+        weights = class_weights(self.weighting, self.counts, features.pixels, self.outputs)
+        return PixelTruth(index, weights.float(), batch.weight)
 
     def score(self) -> Score[Tensor]:
         return PixelScore(self.codes, ClassTally(self.names))

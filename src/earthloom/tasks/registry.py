@@ -12,6 +12,7 @@ from earthloom.tasks.heads import ConvHead, Head
 from earthloom.tasks.instances import InstanceMasks
 from earthloom.tasks.linear import LinearHead
 from earthloom.tasks.machine import MachineHead
+from earthloom.tasks.mask_classes import MaskHead
 from earthloom.tasks.neighbours import NeighboursHead
 from earthloom.tasks.ordinal import PixelOrdinal, SceneOrdinal
 from earthloom.tasks.pixel_classes import PixelClasses
@@ -30,6 +31,7 @@ _HEADS: tuple[type[Head], ...] = (
     Heads,
     LinearHead,
     MachineHead,
+    MaskHead,
     NeighboursHead,
     RidgeHead,
 )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from earthloom.errors import ContractError, DataError, choices
+from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec
-from earthloom.sensors import Sensor, load_sensor
+from earthloom.sensors import Sensor, known_sensors, load_sensor
 
 KINDS = ("optical", "thermal", "radar", "height", "index", "quantity", "position in time")
 """What is measured; the last is the band that the encoder adds itself."""
@@ -122,10 +122,7 @@ def _kind(unit: str, nm: float | None) -> str:
 
 def _table(name: str) -> Sensor | None:
     """A sensor's table; None for one that has none, such as a project's own."""
-    try:
-        return load_sensor(name)
-    except DataError:
-        return None
+    return load_sensor(name) if name in known_sensors() else None
 
 
 def _waves(nm: float | None) -> list[float]:

@@ -6,6 +6,7 @@ Images are (B, H, W, C): normalisation and products over channels then work on n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ class Stage:
     width: int
     """Channels."""
     blocks: int
-    kernel: int
+    kernel: int = 3
     """Side of the depthwise filters, odd."""
 
 
@@ -54,7 +55,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """A coarse image added to a finer one, on the finer grid."""
+    """A coarse image added to a finer one, on the finer grid (Lin et al. 2017, FPN)."""
 
     def __init__(self, coarse: int, fine: int, made: int) -> None:
         super().__init__()
@@ -86,9 +87,7 @@ class Body(nn.Module):
         self.first = first
         widths = [stage.width for stage in stages]
         self.patches = nn.Conv2d(given, widths[0], first, stride=first)
-        self.down = nn.ModuleList(
-            Down(fine, coarse, 2) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.down = nn.ModuleList(Down(fine, coarse, 2) for fine, coarse in pairwise(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(each.width, each.kernel, ratio) for _ in range(each.blocks)))
             for each in stages
@@ -110,24 +109,26 @@ class Body(nn.Module):
         return found, image
 
 
-def radius_of(stages: Sequence[Stage], first: int) -> int:
-    """Pixels that an image at the first stride depends on, each way, from any pixel of its cell."""
-    reach = 0
+def reach_of(stages: Sequence[Stage], first: int) -> int:
+    """Pixels that the body looks beyond a pixel, each way, enlargement to pixels included."""
+    reach = first
     for number, stage in enumerate(stages):
-        stride = first * 2**number
-        reach += stride * stage.blocks * (stage.kernel // 2)
+        reach += first * 2**number * stage.blocks * (stage.kernel // 2)
     # A pixel may lie at the far end of its coarsest cell.
-    return reach + first * 2 ** (len(stages) - 1) - 1
+    return int(reach + first * 2 ** (len(stages) - 1) - 1)
 
 
-def smooth_rows(image: Tensor, step: int) -> Tensor:
-    """(B, C, h, w) bilinear to (B, C, h step, w step)."""
-    return F.interpolate(image, scale_factor=float(step), mode="bilinear")
+class Head(nn.Module):
+    """What pixels say and what their surroundings say, to features of the pixels."""
 
+    def __init__(self, given: int, coarse: int, hidden: int, made: int) -> None:
+        super().__init__()
+        self.fine = nn.Linear(given, hidden, bias=False)
+        self.coarse = nn.Linear(coarse, hidden)
+        self.last = nn.Linear(hidden, made, bias=False)
 
-def sums(images: Sequence[Tensor]) -> Tensor:
-    """The sum of some images of one shape."""
-    total = images[0]
-    for image in images[1:]:
-        total = torch.add(total, image)
-    return total
+    def forward(self, pixels: Tensor, around: Tensor) -> Tensor:
+        """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden)."""
+        own = torch.bmm(pixels.mT, self.fine.weight.T.expand(len(pixels), -1, -1))
+        both = F.relu(own + around, inplace=True)
+        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)

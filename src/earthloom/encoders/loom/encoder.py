@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from earthloom.encoders.base import (
     Encoder,
@@ -17,54 +16,38 @@ from earthloom.encoders.base import (
     Level,
     Statistics,
     base_shape,
-    mask_on_base_grid,
-    on_base_grid,
     seen_in,
 )
-from earthloom.encoders.loom.bands import BandFacts, facts_of
-from earthloom.encoders.loom.body import Body, Stage, radius_of
-from earthloom.encoders.loom.ranges import Range, range_of, standardised
-from earthloom.encoders.loom.stem import PixelStem
+from earthloom.encoders.compose import moves
+from earthloom.encoders.loom.bands import facts_of
+from earthloom.encoders.loom.body import Body, Head, reach_of
+from earthloom.encoders.loom.pieces import Piece, joined, pieces_of
+from earthloom.encoders.loom.ranges import range_of, standardised
+from earthloom.encoders.loom.sizes import CHANNELS, FIRST, SIZES
+from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
+from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
-from earthloom.sample import LayerSpec
+from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch, LayerBatch
-
-CHANNELS = 64
-"""Features of a pixel."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a Loom is."""
-
-    stem: int
-    """Channels of a single observation."""
-    heads: int
-    """Queries over dates."""
-    stages: tuple[Stage, ...]
-    """From stride 4 on, each of twice the stride."""
-    ratio: int = 4
-    """How much wider than its stage a block is inside."""
-    up: int = 96
-    """Channels of the way up."""
-
-
-SIZES: Mapping[str, Size] = {
-    "tiny": Size(32, 8, (Stage(64, 1, 3), Stage(128, 2, 3), Stage(256, 4, 3), Stage(384, 1, 3))),
-    "small": Size(
-        48, 12, (Stage(96, 2, 3), Stage(192, 2, 3), Stage(448, 7, 3), Stage(640, 2, 3)), up=128
-    ),
-    "base": Size(
-        64, 16, (Stage(128, 3, 3), Stage(256, 3, 3), Stage(768, 12, 3), Stage(1152, 2, 3)), up=192
-    ),
-}
-"""By name."""
-FIRST = 4
-"""Stride of the first stage."""
 
 
 @final
 class Loom(Encoder):
+    """Any set of layers, of any bands and dates, to 64 features of each pixel of the base grid.
+
+    Bands are told by what they measure: wavelength and width, or frequency and polarisation, kind
+    and ground sampling distance (see `bands`); values come to a common range by their unit alone
+    (see `ranges`), and only those in a unit without a rule, such as digital numbers, by the
+    statistics. So the weights are the same whatever the layers are. A pixel's observations are
+    summed over bands and averaged over dates before anything looks at its surroundings, which a
+    U-shaped network then does.
+
+    What was not seen has no influence. Where nothing was seen there is a learned fill, and how much
+    was seen is told. `Features.vector` is the mean of the pixels and of the coarsest stage, where
+    seen. Nothing is normalised over an image: beyond the radius nothing has an effect on a pixel,
+    so that maps have no seams.
+    """
+
     name = "loom"
 
     def __init__(
@@ -73,31 +56,30 @@ class Loom(Encoder):
         statistics: Mapping[str, Statistics],
         size: str = "tiny",
     ) -> None:
+        """`size`: one of `earthloom.encoders.loom.SIZES`. ContractError for another, for no layers,
+        and for layers of classes."""
         super().__init__(layers, statistics)
         if size not in SIZES:
             raise ContractError(f"loom's size is '{size}'; valid are: {choices(SIZES)}")
+        if not layers:
+            raise ContractError("loom needs one layer or more, but got none")
         self.size, shape = size, SIZES[size]
         self._facts = {layer.key: facts_of(layer) for layer in layers}
         self._ranges = {e.key: range_of(e.unit, self._facts[e.key]) for e in layers}
+        self._statistics = self._keep_needed()
+        given = shape.stem + shape.heads
         self.stem = PixelStem(shape.stem, shape.heads)
-        self.body = Body(shape.stem, shape.stages, FIRST, shape.ratio, shape.up)
-        self.fine = nn.Conv2d(shape.stem, CHANNELS, 1)
-        self.coarse = nn.Linear(shape.up, CHANNELS)
-        self.last = nn.Conv2d(CHANNELS, CHANNELS, 1)
-        self._stages = shape.stages
+        self.body = Body(given, shape.stages, FIRST, shape.ratio, shape.up)
+        self.head = Head(given, shape.up, shape.hidden, CHANNELS)
 
     @property
     def radius(self) -> int:
         coarsest = max(layer.factor for layer in self.layers)
-        return radius_of(self._stages, FIRST) + FIRST + (coarsest if coarsest > 1 else 0)
+        return reach_of(SIZES[self.size].stages, FIRST) + (2 * coarsest if coarsest > 1 else 0)
 
     @property
     def alignment(self) -> int:
         return math.lcm(self._coarsest, *(layer.factor for layer in self.layers))
-
-    @property
-    def _coarsest(self) -> int:
-        return FIRST * 2 ** (len(self._stages) - 1)
 
     @property
     def channels(self) -> int:
@@ -105,36 +87,112 @@ class Loom(Encoder):
 
     @property
     def pyramid(self) -> tuple[Level, ...]:
-        return tuple(Level(s.width, FIRST * 2**n) for n, s in enumerate(self._stages))
+        stages = enumerate(SIZES[self.size].stages)
+        return tuple(Level(stage.width, FIRST * 2**number) for number, stage in stages)
+
+    @property
+    def scene_channels(self) -> int:
+        return CHANNELS + SIZES[self.size].stages[-1].width
 
     def config(self) -> dict[str, Any]:
         return {"size": self.size}
 
     def forward(self, batch: Batch) -> Features:
-        shape = base_shape(self.layers, batch)
-        seen = seen_in(self.layers, batch)
-        found, weights = [], []
-        for spec in self.layers:
-            total, weight = self._layer(spec, batch.layers[spec.key])
-            found.append(on_base_grid(self.stem.average(total, weight), shape))
-            weights.append(on_base_grid(weight, shape))
-        w = sum(weights)
-        pixels = sum(found) + self.stem.filled(w)
-        stages, up = self.body(pixels)
-        large = F.interpolate(
-            self.coarse(up).permute(0, 3, 1, 2), scale_factor=FIRST, mode="bilinear"
-        )
-        out = self.last(F.relu(self.fine(pixels) + large))
-        return Features(out.float(), seen)
+        shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
+        step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
+        pieces = pieces_of(len(seen), shape, step, seen.device)
+        observed = self._observed(batch, pieces, shape)
+        padding = (0, -shape.cols % self._coarsest, 0, -shape.rows % self._coarsest)
+        # All is 0 where nothing was seen, and so it is beyond the edge.
+        stages, around = self.body(F.pad(observed, padding) if any(padding) else observed)
+        around = self.head.coarse(around).permute(0, 3, 1, 2)
+        parts = []
+        for piece in pieces:
+            large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1)
+            parts.append(self.head(piece.of(observed).flatten(2), large.flatten(1, 2)))
+        pixels = joined(parts, pieces, len(seen), shape)
+        levels = tuple(stage.permute(0, 3, 1, 2).float() for stage in stages)
+        vector = _vector(pixels, levels[-1], seen, self._coarsest)
+        return Features(pixels, seen, levels, vector)
 
-    def _layer(self, spec, layer):
-        given = torch.where(layer.valid[:, :, None], layer.pixels, 0.0)
-        values = self._ranges[spec.key](given)
-        return self.stem(
-            values,
-            layer.valid,
-            layer.days,
-            self._facts[spec.key],
-            layer.measured,
-            spec.dates != ("static",),
+    @property
+    def _coarsest(self) -> int:
+        """Stride of the coarsest stage."""
+        return self.pyramid[-1].stride
+
+    def _keep_needed(self) -> dict[str, list[str]]:
+        """Names of a layer's mean and std; those that no value is standardised by leave the
+        weights, which are then the same for all layers."""
+        names = [name for name, _ in self.named_buffers()]
+        found = {}
+        for layer, *own in zip(self.layers, names[::2], names[1::2], strict=True):
+            found[layer.key] = own
+            for name in own if self._ranges[layer.key] is not None else ():
+                self.register_buffer(name, self.get_buffer(name), persistent=False)
+        return found
+
+    def _observed(self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d) -> Tensor:
+        """(B, D + heads, H, W) what was seen of each pixel, see `PixelStem.fused`."""
+        weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
+        coarse = {
+            spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
+            for spec in self.layers
+            if spec.factor > 1
+        }
+        parts = []
+        for piece in pieces:
+            sums = [
+                Sums(
+                    piece.enlarged(coarse[spec.key].total, spec.factor, shape).flatten(2),
+                    piece.enlarged(coarse[spec.key].shares, spec.factor, shape).flatten(2),
+                )
+                if spec.factor > 1
+                else self._sums(spec, batch.layers[spec.key], weights[spec.key], piece)
+                for spec in self.layers
+            ]
+            parts.append(self.stem.fused(sums))
+        return joined(parts, pieces, len(batch.ids), shape)
+
+    def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
+        return self.stem.weights(self._facts[spec.key], layer.days, layer.measured, moves(spec))
+
+    def _coarse(self, spec: LayerSpec, layer: LayerBatch, weights: Weights) -> Sums:
+        """(B, ..., h, w) of a coarser layer, on its own grid."""
+        count, shape = len(layer.days), Shape2d(*layer.valid.shape[-2:])
+        pieces = pieces_of(count, shape, 1, layer.days.device)
+        sums = [self._sums(spec, layer, weights, piece) for piece in pieces]
+        return Sums(
+            joined([each.total for each in sums], pieces, count, shape),
+            joined([each.shares for each in sums], pieces, count, shape),
         )
+
+    def _sums(self, spec: LayerSpec, layer: LayerBatch, weights: Weights, piece: Piece) -> Sums:
+        """Of a piece of a layer's own grid, (b, ..., n)."""
+        seen = Observations(
+            piece.of(layer.pixels).flatten(3),
+            piece.of(layer.valid).flatten(2),
+            layer.days[piece.samples],
+        )
+        bands = weights.bands if len(weights.bands) == 1 else weights.bands[piece.samples]
+        own = Weights(bands, weights.rest[piece.samples])
+        rule = self._ranges[spec.key] or self._by_statistics(spec)
+        sums: Sums = self.stem(seen, own, rule)
+        return sums
+
+    def _by_statistics(self, spec: LayerSpec) -> Callable[[Tensor], Tensor]:
+        """The common range of a layer in a unit without a rule."""
+        mean, std = (self.get_buffer(name)[:, None] for name in self._statistics[spec.key])
+        return lambda values: standardised(values, mean, std)
+
+
+def _vector(pixels: Tensor, coarsest: Tensor, seen: Tensor, stride: int) -> Tensor:
+    """(B, V) means over what was seen, of pixels and of the coarsest cells by their share of it."""
+    share = share_in_cells(seen, stride)
+    return torch.cat([_mean(pixels, seen), _mean(coarsest, share)], dim=1)
+
+
+def _mean(image: Tensor, weight: Tensor) -> Tensor:
+    """(B, C) of (B, C, H, W) by weights (B, H, W); 0 where all of them are 0."""
+    flat = weight.flatten(1).to(image.dtype)
+    total = torch.bmm(image.flatten(2), flat[..., None])[..., 0]
+    return total.float() / flat.sum(dim=1, keepdim=True).clamp_min(1e-6)

@@ -29,14 +29,19 @@ class Range:
 
     def __call__(self, values: Tensor) -> Tensor:
         """The same shape, in the common range."""
-        return self.curve(values / self.step).sub_(self.middle).div_(self.spread)
+        return (self.curve(values / self.step) - self.middle) / self.spread
+
+
+def _arsinh(values: Tensor) -> Tensor:
+    # torch.asinh is forty times as slow on a processor. What lies below -1000 steps ends there.
+    return torch.log(values + torch.sqrt(values * values + 1.0)).clamp_min(-7.6)
 
 
 def _decibels(power: Tensor) -> Tensor:
-    return power.clamp_min(_LEAST_POWER).log10().mul_(10.0)
+    return power.clamp_min(_LEAST_POWER).log10() * 10.0
 
 
-REFLECTANCE = Range(torch.asinh, 0.05, 1.6, 0.8)
+REFLECTANCE = Range(_arsinh, 0.05, 1.6, 0.8)
 """Linear up to about 0.05, then logarithmic: a difference of two bands is then nearly the logarithm
 of their ratio, as vegetation indices are. Below 0 all goes on as above."""
 INDEX = Range(lambda values: values.clamp(-_MOST, _MOST), 1.0, 0.0, 0.5)
@@ -44,7 +49,7 @@ INDEX = Range(lambda values: values.clamp(-_MOST, _MOST), 1.0, 0.0, 0.5)
 RANGES: Mapping[str, Range] = {
     "linear power": Range(_decibels, 1.0, -13.0, 5.0),
     "dB": Range(lambda values: values.clamp(-60.0, 30.0), 1.0, -13.0, 5.0),
-    "m": Range(torch.asinh, 10.0, 2.0, 2.0),
+    "m": Range(_arsinh, 10.0, 2.0, 2.0),
     "K": Range(lambda values: values.clamp(130.0, 430.0), 1.0, 285.0, 15.0),
 }
 """By unit."""

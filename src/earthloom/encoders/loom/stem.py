@@ -4,7 +4,8 @@ All of it is said of single pixels, and costs so much a band and so much a date.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,38 @@ _FILL = -3.0
 """Weight of the fill at first, before its sigmoid: a twentieth of a date's."""
 
 
+@dataclass(frozen=True)
+class Observations:
+    """Some pixels of a layer."""
+
+    pixels: Tensor
+    """(B, T, C, N) in the layer's unit; anything where not valid."""
+    valid: Tensor
+    """(B, T, N) bool."""
+    days: Tensor
+    """(B, T)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a layer's observations are multiplied with."""
+
+    bands: Tensor
+    """(1 or B, D, C)."""
+    rest: Tensor
+    """(B, T, D, 2): what the position in time is multiplied with, and what is added on a date."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the observations of a layer add up to: both halves of an average."""
+
+    total: Tensor
+    """(B, D, ...) weighted sums over dates."""
+    shares: Tensor
+    """(B, heads, ...) sums of weights."""
+
+
 class SpectralStem(nn.Module):
     """Weights of bands that follow from what the bands are.
 
@@ -33,14 +66,11 @@ class SpectralStem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        self.made = nn.Sequential(
-            nn.Linear(CODE + 1, _HIDDEN),
-            nn.GELU(),
-            nn.Linear(_HIDDEN, 2 * width),
-        )
+        self.inner = nn.Linear(CODE + 1, _HIDDEN)
+        self.outer = nn.Linear(_HIDDEN, 2 * width)
         with torch.no_grad():
             # Bands of a scene rise and fall together, so that their mean keeps most of its spread.
-            self.made[2].weight.mul_(4.0)  # type: ignore[operator, union-attr]
+            self.outer.weight.mul_(4.0)
 
     def forward(self, codes: Tensor, measured: Tensor | None) -> tuple[Tensor, Tensor]:
         """Weights (N, width, C) and what is added (N, width), for codes (C, K).
@@ -50,113 +80,97 @@ class SpectralStem(nn.Module):
         there = codes.new_ones(1, len(codes)) if measured is None else measured.to(codes.dtype)
         count = there.sum(dim=1, keepdim=True).clamp_min(1)
         told = torch.log10(count)[..., None].expand(-1, len(codes), 1)
-        made = self.made(torch.cat([codes.expand(len(there), -1, -1), told], dim=-1))
-        share = (there / count)[..., None]
-        weight, added = (made * share).split(self.width, dim=-1)
+        given = torch.cat([codes.expand(len(there), -1, -1), told], dim=-1)
+        made = self.outer(F.gelu(self.inner(given))) * (there / count)[..., None]
+        weight, added = made.split(self.width, dim=-1)
         return weight.mT, added.sum(dim=1)
 
 
-class Dates(nn.Module):
-    """The dates that a pixel was seen on, averaged by attention with learned queries.
-
-    As in the lightweight temporal attention of Garnot and Landrieu (2020), a query a head, and a
-    head for each group of channels; here of single pixels, and with sigmoids in the place of the
-    softmax, so that the sums of several sensors, each on its own grid, can be added up.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.season = nn.Linear(2 * _HARMONICS, width, bias=False)
-        self.query = nn.Linear(width, heads)
-        nn.init.normal_(self.query.weight, std=width**-0.5)
-
-    def waves(self, days: Tensor, moves: bool) -> Tensor:
-        """(B, T, width) what the season adds; 0 for what does not change in time."""
-        angle = days.to(self.season.weight.dtype) * (2 * math.pi / _YEAR)
-        angles = torch.stack([angle * (each + 1) for each in range(_HARMONICS)], dim=-1)
-        waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
-        added: Tensor = self.season(waves if moves else waves * 0)
-        return added
-
-
-def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:
-    """(B, T, H, W) where a date lies among those on which the pixel was seen, from -1 to 1.
-
-    0 for the only one, and near 0 for dates that lie close together. Dates on which the pixel was
-    not seen play no part, and have no meaning.
-    """
-    at = days.float()[..., None, None]
-    first = torch.where(valid, at, math.inf).amin(dim=1, keepdim=True)
-    last = torch.where(valid, at, -math.inf).amax(dim=1, keepdim=True)
-    half = (last - first) / 2
-    found = (at - (last - half)) / (half + _SPAN_DAYS)
-    return torch.where(valid, found, 0.0)
-
-
 class PixelStem(nn.Module):
-    """All observations of a layer to sums over its dates: the first half of an average."""
+    """The observations of a layer to sums over its dates, and sums to an average.
+
+    As in the lightweight temporal attention of Garnot and Landrieu (2020), there is a learned query
+    a head, and a head for each group of channels; here of single pixels, and with sigmoids in the
+    place of the softmax, so that the sums of several sensors, each on its own grid, add up.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.width, self.heads = width, heads
         self.bands = SpectralStem(width)
-        self.dates = Dates(width, heads)
-        self.fill = nn.Parameter(torch.randn(width) * 0.5)
-        self.fill_weight = nn.Parameter(torch.full((heads,), _FILL))
+        self.season = nn.Linear(2 * _HARMONICS, width, bias=False)
+        self.query = nn.Linear(width, heads)
+        nn.init.normal_(self.query.weight, std=width**-0.5)
+        self.least = nn.Parameter(torch.full((heads,), _FILL))
 
-    def forward(
-        self,
-        values: Tensor,
-        valid: Tensor,
-        days: Tensor,
-        facts: Sequence[BandFacts],
-        measured: Tensor | None,
-        moves: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Weighted sums (B, width, H, W) over dates, and sums of weights (B, heads, H, W).
-
-        `values` (B, T, C, H, W) are in the common range, 0 where not valid; `valid` (B, T, H, W),
-        `days` (B, T), `measured` (B, C) bool or None.
-        """
+    def weights(
+        self, facts: Sequence[BandFacts], days: Tensor, measured: Tensor | None, moves: bool
+    ) -> Weights:
+        """Of a layer; `days` (B, T), `measured` (B, C) bool or None."""
         time = BandFacts("position in time", facts[0].gsd)
-        weight, added, when = self._weights([*facts, time], measured, values)
-        shape = values.shape[-2:]
-        position = positions_in_time(days, valid).flatten(2) if moves else None
-        bias = added[:, None] + self.dates.waves(days, moves)
-        flat, seen = values.flatten(3), valid.flatten(2)
-        total = values.new_zeros(len(values), self.heads, self.width // self.heads, flat.shape[-1])
-        weights = values.new_zeros(len(values), self.heads, flat.shape[-1])
-        for date in range(values.shape[1]):
-            image = torch.matmul(weight, flat[:, date]) + bias[:, date, :, None]
-            if position is not None:
-                image = torch.addcmul(image, when[..., None], position[:, date, None])
-            image = F.relu(image, inplace=True)
-            score = torch.matmul(self.dates.query.weight, image)
-            score = (score + self.dates.query.bias[:, None]).sigmoid_() * seen[:, date, None]
-            parts = image.unflatten(1, (self.heads, -1))
-            total = torch.addcmul(total, parts, score[:, :, None])
-            weights = weights + score
-        return total.flatten(1, 2).unflatten(-1, shape), weights.unflatten(-1, shape)
-
-    def _weights(
-        self, facts: Sequence[BandFacts], measured: Tensor | None, like: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, width, C) of the bands, (N, width) what is added, (N, width) of the position."""
-        codes = codes_of(facts).to(like)
+        codes = codes_of([*facts, time]).to(self.least)
         if measured is not None:
             measured = F.pad(measured, (0, 1), value=True)
         weight, added = self.bands(codes, measured)
-        return weight[..., :-1], added, weight[..., -1]
+        angle = days.to(weight.dtype)[..., None] * (2 * math.pi / _YEAR)
+        angles = angle * torch.arange(1, _HARMONICS + 1, device=angle.device)
+        # What does not change in time has no season.
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1) * float(moves)
+        bias = added[:, None] + self.season(waves)
+        position = weight[:, None, :, -1].expand_as(bias)
+        return Weights(weight[..., :-1], torch.stack([position, bias], dim=-1))
 
-    def average(self, total: Tensor, weights: Tensor) -> Tensor:
-        """(B, width, H, W): sums of one layer over sums of weights; 0 where it saw nothing."""
-        least = self.fill_weight.sigmoid()[:, None, None, None]
-        parts = total.unflatten(1, (self.heads, -1))
-        return (parts / (weights[:, :, None] + least)).flatten(1, 2)
+    def forward(
+        self, seen: Observations, weights: Weights, ranged: Callable[[Tensor], Tensor]
+    ) -> Sums:
+        """Sums over all dates; `ranged` brings values (B, C, N) to the common range."""
+        count, dates, _, size = seen.pixels.shape
+        position = positions_in_time(seen.days, seen.valid)
+        once = position.new_ones(count, 1, size)
+        total = position.new_zeros(count, self.heads, self.width // self.heads, size)
+        shares = position.new_zeros(count, self.heads, size)
+        bands = weights.bands.expand(count, -1, -1)
+        query = self.query.weight.expand(count, -1, -1)
+        for date in range(dates):
+            valid = seen.valid[:, date, None]
+            values = ranged(torch.where(valid, seen.pixels[:, date], 0.0))
+            values = torch.cat([values, position[:, date, None], once], dim=1)
+            weight = torch.cat([bands, weights.rest[:, date]], dim=-1)
+            image = F.relu(torch.bmm(weight, values), inplace=True)
+            score = torch.bmm(query, image) + self.query.bias[:, None]
+            share = score.sigmoid() * valid
+            parts = image.reshape(total.shape)
+            total = torch.addcmul(total, parts, share[:, :, None])
+            shares = shares + share
+        return Sums(total.flatten(1, 2), shares)
 
-    def filled(self, weights: Tensor) -> Tensor:
-        """(B, width, H, W): the learned fill, as far as no layer saw a pixel."""
-        least = self.fill_weight.sigmoid()[:, None, None, None]
-        share = least / (weights[:, :, None] + least)
-        return (self.fill.unflatten(0, (self.heads, -1))[..., None, None] * share).flatten(1, 2)
+    def fused(self, layers: Sequence[Sums]) -> Tensor:
+        """(B, D + heads, N): the averages of layers added up, and how much was seen, 0 to 1.
+
+        A layer that saw nothing adds nothing, and where no layer saw anything all is 0, the last
+        channels too: so what a network adds to its inputs is the learned fill.
+        """
+        least = self.least.sigmoid()[:, None]
+        added, shares = None, torch.zeros_like(layers[0].shares)
+        for each in layers:
+            count, _, size = each.total.shape
+            parts = each.total.reshape(count, self.heads, -1, size)
+            average = parts * (1 / (each.shares + least))[:, :, None]
+            added = average if added is None else added + average
+            shares = shares + each.shares
+        assert added is not None
+        return torch.cat([added.flatten(1, 2), shares / (shares + least)], dim=1)
+
+
+def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:
+    """(B, T, N) where a date lies among those on which the pixel was seen, from -1 to 1.
+
+    0 for the only one, and near 0 for dates that lie close together, and where not seen.
+    """
+    if days.shape[1] == 1:
+        return valid * 0.0
+    at = days.float()[..., None]
+    first = torch.where(valid, at, math.inf).amin(dim=1, keepdim=True)
+    last = torch.where(valid, at, -math.inf).amax(dim=1, keepdim=True)
+    half = (last - first) / 2
+    return torch.where(valid, (at - (last - half)) / (half + _SPAN_DAYS), 0.0)

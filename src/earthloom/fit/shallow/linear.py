@@ -152,7 +152,12 @@ def _blind(problem: Logistic) -> float:
 def _turned(rows: Tensor, shares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows (N, 1 + R) along their principal axes behind a constant, the columns' mean squares
     (1 + R,), and the axes (F, R)."""
-    spectrum, basis = torch.linalg.eigh((rows * shares).T @ rows)
+    if len(rows) < rows.shape[1]:
+        # Many equal eigenvalues, all 0: on such a matrix eigh need not converge.
+        _, values, turned = torch.linalg.svd(rows * shares.sqrt(), full_matrices=False)
+        spectrum, basis = values.flip(0).square(), turned.flip(0).T
+    else:
+        spectrum, basis = torch.linalg.eigh((rows * shares).T @ rows)
     kept = spectrum > 1e-7 * spectrum[-1].clamp(min=1e-30)
     spectrum, basis = spectrum[kept], basis[:, kept]
     constant = torch.ones_like(rows[:, :1])

@@ -17,8 +17,8 @@ from earthloom.encoders import Encoder
 from earthloom.errors import ContractError
 from earthloom.fit.model import Member, Model
 from earthloom.fit.training.defaults import Part, defaults_for
-from earthloom.fit.training.groups import blocks_of
-from earthloom.fit.training.heads import Convolution, HeadChoice
+from earthloom.fit.training.groups import depths
+from earthloom.fit.training.heads import FirstThatServes, HeadChoice
 from earthloom.fit.training.kept import digest_of, kept_features
 from earthloom.fit.training.loop import train
 from earthloom.fit.training.memory import memory_of, within_memory
@@ -44,7 +44,7 @@ class ByGradient(ABC):
     trains_encoder: ClassVar[bool] = True
     training: Training | None = None
     """None for the defaults of the task; its seed is that of `fit` in any case."""
-    heads: HeadChoice = field(default_factory=Convolution)
+    heads: HeadChoice = field(default_factory=FirstThatServes)
     rate: float = 1.0
     """What the learning rate is multiplied by."""
     memory: int | None = None
@@ -168,7 +168,8 @@ class HeadOnly(ByGradient):
             # Features of chips without a digest could be taken for those of others.
             named = all(digest_of(each) for each in parts.values())
             folder = self.features if self.features and named else Path(gone)
-            looked_up, answers = kept_features(encoder, parts, folder, self.heads.pyramid)
+            pyramid = self.heads.needs_pyramid(task)
+            looked_up, answers = kept_features(encoder, parts, folder, pyramid)
             return train(
                 looked_up, head, task, answers["train"], training, answers.get("validation")
             )
@@ -184,21 +185,16 @@ class Partial(ByGradient):
     """How many blocks."""
 
     def choose(self, encoder: Encoder) -> None:
-        blocks = blocks_of(encoder)
-        if not 1 <= self.last <= len(blocks):
-            valid = f"1 to {len(blocks)}" if blocks else "none, for it does not state its blocks"
+        count = len(encoder.blocks)
+        if not 1 <= self.last <= count:
+            valid = f"1 to {count}" if count else "none, for it does not state its blocks"
             raise ContractError(
                 f"the last {self.last} blocks of the encoder {encoder.name} are to be trained; "
                 f"valid: {valid}"
             )
-        inside = {id(p) for block in blocks for p in block.parameters()}
-        begun = False
-        for parameter in encoder.parameters():
-            begun |= id(parameter) in inside
-            # What follows the blocks is nearer to the head than they are.
-            parameter.requires_grad_(begun and id(parameter) not in inside)
-        for block in blocks[-self.last :]:
-            block.requires_grad_(True)
+        deep = depths(encoder)
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(deep[name] <= self.last)
 
 
 @final

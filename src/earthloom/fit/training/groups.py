@@ -1,24 +1,13 @@
 """Which parameters are trained, and at which rate: by their depth, away from the head."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from torch import nn
 from torch.nn import Parameter
 
 from earthloom.encoders import Encoder
 from earthloom.tasks.heads import Head
-
-
-@runtime_checkable
-class InBlocks(Protocol):
-    """An encoder that states its blocks."""
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """Parts that follow each other, from the input on; empty where there are none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -32,28 +21,23 @@ class Group:
     """Whether weight decay pulls at them: not at norms and biases."""
 
 
-def blocks_of(encoder: Encoder) -> tuple[nn.Module, ...]:
-    """The encoder's blocks, from the input on; empty where it does not state any."""
-    return tuple(encoder.blocks) if isinstance(encoder, InBlocks) else ()
-
-
 def depths(encoder: Encoder) -> dict[str, int]:
     """How many steps away from the head each parameter of the encoder lies, by name; 1 is next to
     it.
 
-    What comes before the first block is one deeper than that; what follows the blocks is as deep as
-    the last one. Without blocks all is 1 deep.
+    What comes before the first block is one deeper than that; what follows a block outside of any
+    is as deep as that block. Without blocks all is 1 deep.
     """
-    blocks = blocks_of(encoder)
+    blocks = encoder.blocks
     own = {
         id(parameter): len(blocks) - number
         for number, block in enumerate(blocks)
         for parameter in block.parameters()
     }
-    found, begun = {}, not blocks
+    found, depth = {}, len(blocks) + 1
     for name, parameter in encoder.named_parameters():
-        begun |= id(parameter) in own
-        found[name] = own.get(id(parameter), 1 if begun else len(blocks) + 1)
+        depth = own.get(id(parameter), depth)
+        found[name] = depth
     return found
 
 

@@ -68,6 +68,7 @@ class KeptFeatures(Encoder):
             tuple(level.to(device) for level in found.pyramid),
             None if found.vector is None else found.vector.to(device),
             found.stride,
+            found.shape,
         )
 
 
