@@ -23,7 +23,7 @@ from earthloom.sample.room import collate_ragged
 from earthloom.stages import canonical_json, write_atomic
 
 _FORMAT = 2
-_VECTOR = "vector"
+_VECTOR, _SHAPE = "vector", "shape"
 _CARD = "card.json"
 
 
@@ -39,8 +39,6 @@ class FeatureCache:
     """Of the features, see `Features.stride`."""
     levels: int = 0
     """Images of the pyramid that are kept; 0 for none."""
-    shape: Shape2d | None = None
-    """Of the chips' base grid."""
 
     def __len__(self) -> int:
         return self.count
@@ -59,7 +57,7 @@ class FeatureCache:
             tuple(torch.from_numpy(level).float() for level in levels),
             torch.from_numpy(self._rows(_VECTOR, rows)).float() if own else None,
             self.stride,
-            self.shape,
+            self._shape(),
         )
 
     def _rows(self, what: str, rows: Sequence[int]) -> NDArray[Any]:
@@ -77,10 +75,17 @@ class FeatureCache:
         self._save(number, "seen", features.seen.cpu().numpy())
         if features.vector is not None:
             self._save(number, _VECTOR, _as_array(features.vector, dtype))
+        if features.shape is not None:
+            self._save(number, _SHAPE, np.array(features.shape))
         for level, image in enumerate(features.pyramid[: self.levels]):
             self._save(number, _level(level), _as_array(image, dtype))
         # Last, as a part with pixels is taken for whole.
         self._save(number, "pixels", _as_array(features.pixels, dtype))
+
+    def _shape(self) -> Shape2d | None:
+        """Of the chips' base grid, which is the same for all, where the encoder says it."""
+        path = self._file(0, _SHAPE)
+        return Shape2d(*map(int, _mapped(path))) if path.is_file() else None
 
     def _save(self, number: int, what: str, values: NDArray[Any]) -> None:
         path = self._file(number, what)
@@ -115,8 +120,7 @@ def features_of(
     encoder.check(samples.specs)
     levels = len(encoder.pyramid) if pyramid else 0
     key = _key(encoder, digest, len(samples), part, half, levels)
-    shape = samples[0].shape if len(samples) else None
-    cache = FeatureCache(folder / key[:16], len(samples), part, encoder.stride, levels, shape)
+    cache = FeatureCache(folder / key[:16], len(samples), part, encoder.stride, levels)
     card = canonical_json({"key": key, "chips": len(samples), "part": part, "half": half})
     write_atomic(cache.folder / _CARD, card)
     encoder = encoder.to(device).eval()
