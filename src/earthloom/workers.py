@@ -47,7 +47,8 @@ GATHER = 10.0
 """Seconds that a result may take from its worker; if that has died, it is made again."""
 GIVEN_UP = 2
 """Times that the scheduler gives a unit up, each time after the death of several workers, before
-the job ends. Once may be the fault of another unit that shared the worker."""
+the job ends. Once may be the fault of another unit that waited at the same worker: the scheduler
+blames all that a dead worker had. So from then on the unit is done while no other is."""
 
 
 class Workers(Protocol):
@@ -212,6 +213,7 @@ class _Job(Generic[Unit, Result]):
             _Held, dumps(work), earthloom.__version__, pure=False
         )
         self._waiting = deque(range(len(units)))
+        self._suspects: deque[int] = deque()
         self._tries: dict[Any, _Try] = {}
         self._seconds: list[float] = []
         self._given_up: Counter[int] = Counter()
@@ -225,17 +227,25 @@ class _Job(Generic[Unit, Result]):
 
     def results(self) -> Iterator[tuple[Unit, Result]]:
         """Each unit with its result, as they are done."""
-        while self._waiting or self._tries:
+        while self._waiting or self._suspects or self._tries:
             if time.monotonic() - self._looked > LOOK:
                 self._look()
-            while self._waiting and len(self._tries) < max(2 * self._threads, 8):
-                self._hand_in(self._waiting.popleft())
+            self._hand_out()
             try:
                 future = self._events.get(timeout=LOOK)
             except Empty:
                 continue
             self._heard = time.monotonic()
             yield from self._settle(future)
+
+    def _hand_out(self) -> None:
+        """Keeps the workers busy; with what may have killed some, one at a time."""
+        if self._suspects:
+            if not self._tries:
+                self._hand_in(self._suspects.popleft())
+            return
+        while self._waiting and len(self._tries) < max(2 * self._threads, 8):
+            self._hand_in(self._waiting.popleft())
 
     def _hand_in(self, unit: int, elsewhere: Sequence[str] = ()) -> None:
         """Lets a unit be done; rather on the workers `elsewhere`, if there are some."""
@@ -292,7 +302,7 @@ class _Job(Generic[Unit, Result]):
                 "run again: what is done is kept"
             ) from error
         if all(other.unit != unit for other in self._tries.values()):
-            self._waiting.append(unit)
+            self._suspects.append(unit)
 
     def _look(self) -> None:
         """What workers there are, and what takes too long while some are idle."""
