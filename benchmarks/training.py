@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from earthloom.encoders.raw import Raw
 from earthloom.encoders.unet import UNet
 from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training import Changes, Training, train
-from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample import Chip, Layer, LayerSpec, Listed, Shape2d
 from earthloom.sample.needs import Needs
 from earthloom.tasks import PixelClasses
 from earthloom.tasks.heads import ConvHead
@@ -41,27 +41,6 @@ SPEC = LayerSpec(
 )
 WARM = 3
 """Steps before the clock runs."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory."""
-
-    chips: Sequence[Chip]
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return [chip.group for chip in self.chips]
-
-    def __len__(self) -> int:
-        return len(self.chips)
-
-    def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
 
 
 def chips_of(size: int) -> Listed:

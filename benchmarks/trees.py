@@ -14,7 +14,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,18 +23,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
+from earthloom.bench.pieces import Held
 from earthloom.datasets import open_dataset
 from earthloom.encoders import Encoder, Features, Statistics
 from earthloom.encoders.base import Level, seen_in
 from earthloom.fit.model import Member, Model
 from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training import Changes, Training, train
-from earthloom.sample import Chip, Samples, Subset, chips_of
+from earthloom.sample import Chip, LayerSpec, Samples, Subset, chips_of
 from earthloom.sample.batch import Batch, collate
 from earthloom.sample.fitted import cut_chip
 from earthloom.sample.place import Shape2d, Window
@@ -45,10 +46,13 @@ from earthloom.tasks.objects import Things
 ROOT = Path(__file__).parents[1]
 TREES = ROOT.parent / "shared" / "data" / "neon_trees"
 OVERLAPS = (0.4, 0.5)
-CROP = 320
-BATCH = 2
+COARSER = 4
+"""Pixels of 0.1 m that are taken as one, both ways: crowns are then 9 to 36 pixels wide."""
+STEPS, FOLDS = 300, 3
+CROP = 80
+BATCH = 4
 RATE = 2e-3
-ZOOMS = (0.8, 1.25)
+CHANGES = Changes(scale=(0.8, 1.25), brightness=0.2)
 WIDTHS = (24, 48, 64, 96)
 INDICES: dict[str, Callable[..., NDArray[np.float64]]] = {
     "green": lambda r, g, b: (2 * g - r - b) / np.maximum(r + g + b, 1e-6),
@@ -56,17 +60,14 @@ INDICES: dict[str, Callable[..., NDArray[np.float64]]] = {
     "bright": lambda r, g, b: (r + g + b) / 3,
 }
 """What stands high in crowns; `green` is the excess of green (Woebbecke et al. 1995)."""
-COARSER = 4
-"""Pixels that the watershed takes as one, both ways."""
-SMOOTHINGS = (6.0, 10.0, 16.0, 24.0, 32.0)
-"""Pixels, of a tenth of a metre."""
+SMOOTHINGS = (1.5, 2.5, 4.0, 6.0, 8.0)
+"""Pixels."""
 SHARES = (0.0, 0.2, 0.4, 0.6)
 """Of a peak's height above the image's median that still is of the crown."""
 
 
 class Small(Encoder):
-    """Pixels of 0.2 m, then four strided convolution blocks: a pyramid that one core trains in
-    minutes."""
+    """Four strided convolution blocks: a pyramid that one core trains in minutes."""
 
     name = "small-pyramid"
 
@@ -80,11 +81,11 @@ class Small(Encoder):
 
     @property
     def radius(self) -> int:
-        return 91
+        return 45
 
     @property
     def stride(self) -> int:
-        return 4
+        return 2
 
     @property
     def channels(self) -> int:
@@ -92,21 +93,21 @@ class Small(Encoder):
 
     @property
     def pyramid(self) -> tuple[Level, ...]:
-        return tuple(Level(made, 2 ** (at + 2)) for at, made in enumerate(WIDTHS))
+        return tuple(Level(made, 2 ** (at + 1)) for at, made in enumerate(WIDTHS))
 
     def config(self) -> dict[str, Any]:
         return {}
 
     def forward(self, batch: Batch) -> Features:
         (spec,) = self.layers
-        state = F.avg_pool2d(self.normalised(spec, batch.layers[spec.key])[:, 0], 2)
+        state = self.normalised(spec, batch.layers[spec.key])[:, 0]
         made = []
         for step in self.steps:
             state = step(state)
             made.append(state)
         rows, cols = made[0].shape[-2:]
-        seen = seen_in(self.layers, batch)[:, ::4, ::4][:, :rows, :cols]
-        return Features(made[0], seen, tuple(made), stride=4)
+        seen = seen_in(self.layers, batch)[:, ::2, ::2][:, :rows, :cols]
+        return Features(made[0], seen, tuple(made), stride=2)
 
 
 def _block(given: int, made: int, stride: int) -> nn.Module:
@@ -127,7 +128,7 @@ def trained(samples: Samples, seed: int, steps: int) -> Model:
         steps=steps,
         batch=BATCH,
         learning_rate=RATE,
-        changes=Changes(scale=ZOOMS),
+        changes=CHANGES,
         crop=CROP,
         seed=seed,
         log_every=steps,
@@ -142,12 +143,10 @@ def watershed(chip: Chip, index: str, smoothing: float, share: float) -> Things:
     The surer a peak, the higher it stands above the image's median.
     """
     (layer,) = chip.layers.values()
-    rows, cols = (side // COARSER * COARSER for side in chip.shape)
-    fine = np.nan_to_num(layer.pixels[0, :, :rows, :cols]).astype(np.float64)
-    coarse = fine.reshape(3, rows // COARSER, COARSER, cols // COARSER, COARSER).mean(axis=(2, 4))
-    smooth = ndimage.gaussian_filter(INDICES[index](*coarse), smoothing / COARSER)
+    colours = np.nan_to_num(layer.pixels[0]).astype(np.float64)
+    smooth = ndimage.gaussian_filter(INDICES[index](*colours), smoothing)
     height = smooth - np.median(smooth)
-    near = int(2 * smoothing / COARSER) | 1
+    near = int(2 * smoothing) | 1
     seeds, count = ndimage.label((ndimage.maximum_filter(height, near) == height) & (height > 0))
     if not count:
         return _boxes(np.zeros((0, 4)), np.zeros(0))
@@ -162,7 +161,7 @@ def watershed(chip: Chip, index: str, smoothing: float, share: float) -> Things:
             down, across = place
             bounds.append((across.start, down.start, across.stop, down.stop))
             scores.append(top)
-    return _boxes(np.array(bounds, float).reshape(-1, 4) * COARSER, np.array(scores))
+    return _boxes(np.array(bounds, float).reshape(-1, 4), np.array(scores))
 
 
 def _boxes(bounds: NDArray[np.float64], scores: NDArray[np.float64]) -> Things:
@@ -191,7 +190,7 @@ def _found(model: Model, chips: Samples) -> list[Things]:
     found: list[Things] = []
     for chip in chips_of(chips):
         # Whole pixels of the coarsest level, which the edge is padded to.
-        rows, cols = (-(-side // 32) * 32 for side in chip.shape)
+        rows, cols = (-(-side // 16) * 16 for side in chip.shape)
         padded = cut_chip(chip, Window(0, 0, Shape2d(rows, cols)))
         found += model.answer(collate([padded]))
     return found
@@ -236,39 +235,67 @@ def _basins(best: tuple[str, float, float], chips: Samples) -> list[Things]:
     return [watershed(chip, *best) for chip in chips_of(chips)]
 
 
-class Held:
-    """Samples that are held in memory."""
+@dataclass(frozen=True)
+class Coarse:
+    """Samples whose pixels are means of `COARSER` pixels, both ways."""
 
-    def __init__(self, samples: Samples) -> None:
-        self.specs, self.chips = samples.specs, list(chips_of(samples))
+    samples: Samples
 
     @property
-    def groups(self) -> list[str]:
-        return [chip.group for chip in self.chips]
+    def specs(self) -> Mapping[str, LayerSpec]:
+        made = [_coarse(spec) for spec in self.samples.specs.values()]
+        return {spec.key: spec for spec in made}
+
+    @property
+    def groups(self) -> Sequence[str]:
+        return self.samples.groups
 
     def __len__(self) -> int:
-        return len(self.chips)
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
+        chip = self.samples[index]
+        (layer,) = chip.layers.values()
+        rows, cols = (side // COARSER for side in chip.shape)
+        blocks = (rows, COARSER, cols, COARSER)
+        whole = np.s_[..., : rows * COARSER, : cols * COARSER]
+        # A mean of which a part was not seen is not seen.
+        pixels = layer.pixels[whole].reshape(1, -1, *blocks).mean(axis=(3, 5))
+        valid = layer.valid[whole].reshape(1, *blocks).all(axis=(2, 4))
+        spec = _coarse(layer.spec)
+        made = replace(layer, spec=spec, pixels=pixels.astype(np.float32), valid=valid)
+        assert isinstance(chip.target, Boxes)
+        boxes = Boxes(chip.target.corners / COARSER, chip.target.codes)
+        shape, layers = Shape2d(rows, cols), {spec.key: made}
+        return replace(chip, shape=shape, layers=layers, target=boxes, place=None)
+
+
+def _coarse(spec: LayerSpec) -> LayerSpec:
+    return replace(spec, gsd=spec.gsd * COARSER)
+
+
+def places(folder: Path) -> tuple[Held, Held]:
+    """SJER and HARV, in memory."""
+    sjer, harv = (
+        Held(Coarse(open_dataset("neon-trees", folder, name))) for name in ("SJER", "HARV")
+    )
+    return sjer, harv
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--folds", type=int, default=FOLDS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if not TREES.is_dir():
         print("no data: ../shared/data/neon_trees is not there", file=sys.stderr)
         return 2
     torch.set_num_threads(options.threads)
-    sjer, harv = (Held(open_dataset("neon-trees", TREES, name)) for name in ("SJER", "HARV"))
+    sjer, harv = places(TREES)
     for name, chips in (("SJER", sjer), ("HARV", harv)):
-        boxes = sum(
-            len(chip.target.codes) for chip in chips.chips if isinstance(chip.target, Boxes)
-        )
+        boxes = sum(len(c.target.codes) for c in chips_of(chips) if isinstance(c.target, Boxes))
         print(f"{name}: {len(chips)} images with {boxes} crowns")
     runs = [run(sjer, harv, seed, options.folds, options.steps) for seed in range(options.seeds)]
     for key in runs[0]:

@@ -16,6 +16,7 @@ ORDER = (
     "encoders",
     "tasks",
     "fit",
+    "pretrain",
     "maps",
     "assess",
     "bench",
@@ -36,10 +37,11 @@ GROUND = (
     "grid",
     "world",
 )
-LEARNING = ("encoders", "tasks", "fit")
+LEARNING = ("encoders", "tasks", "fit", "pretrain")
 EARTH = ("archive", "cube", "grid")
 TOP = (
     "areas",
+    "targets",
     "pipeline",
     "mapping",
     "assessment_values",

@@ -23,14 +23,14 @@ from earthloom.assess.report import ReportInputs, write_report
 from earthloom.assess.sample import SampleDesign, draw_sample
 from earthloom.assessment_values import assess_values
 from earthloom.chips.divide import leaks_of
-from earthloom.errors import LabelError, ProjectError, choices
-from earthloom.mapping import map_of
+from earthloom.errors import ProjectError, choices
+from earthloom.mapping import map_of, sampled_map
 from earthloom.maps import MAP
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, SampleAssessment, SeriesArchive
 from earthloom.sample import Subset
-from earthloom.stages import StageResult, file_digest
+from earthloom.stages import StageResult
 
 REPORT = "report.html"
 
@@ -48,37 +48,20 @@ def assess_project(pipeline: Pipeline) -> tuple[StageResult, dict[str, Any]]:
 
 
 def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
-    project = pipeline.project
-    if len(pipeline.areas) != 1:
-        raise ProjectError(
-            f"assess.method 'sample' is for one area; the project has {len(pipeline.areas)}: "
-            f"{choices(pipeline.areas)}; use 'folds', or name one area"
-        )
-    (name,) = pipeline.areas
-    mapped = map_of(pipeline, name)
-    files = [project.path(path) for path in (settings.reference, settings.truth) if path]
-    for file in files:
-        if not file.exists():
-            raise LabelError(f"the reference {file} does not exist")
-    inputs = {
-        "map": mapped.digest,
-        "cube": pipeline.cubes[name][1].digest,
-        "assess": settings.as_inputs(),
-        "seed": project.seed,
-        "reference": [file_digest(file) for file in files],
-        "labels": file_digest(pipeline.label_path(name)),
-    }
+    mapped = sampled_map(pipeline, settings)
+    name = mapped.name
+    cube, cube_stage = pipeline.cubes[name]
 
     def write(folder: Path) -> None:
-        figures = _sample_figures(pipeline, settings, mapped.folder / MAP, folder)
+        figures = _sample_figures(pipeline, settings, mapped.made.folder / MAP, folder)
         write_accuracy(folder / ACCURACY, figures)
         write_report(
             folder / REPORT,
             ReportInputs(
-                project=project,
+                project=pipeline.project,
                 figures=figures,
-                map_folder=mapped.folder,
-                cube=pipeline.cubes[name][0],
+                map_folder=mapped.made.folder,
+                cube=cube,
                 area=pipeline.areas[name],
                 model_record=pipeline.model()[0].record,
                 scenes=pipeline.scenes[name],
@@ -86,6 +69,7 @@ def _by_sample(pipeline: Pipeline, settings: SampleAssessment) -> StageResult:
             ),
         )
 
+    inputs = {**mapped.inputs, "cube": cube_stage.digest}
     return pipeline.stage("assess", inputs, write)
 
 

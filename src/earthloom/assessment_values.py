@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,26 +16,25 @@ from earthloom.assess.difference import (
     coverage_of,
     difference_estimate,
     estimate_json,
-    interval_json,
     known_of,
     reference_values,
     scaled,
     total_unit,
 )
-from earthloom.assess.sample import Sample, SampleDesign, draw_sample, where_known
+from earthloom.assess.estimate import interval_json
+from earthloom.assess.sample import Sample, SampleDesign, draw_sample, where_known, write_points
 from earthloom.assess.value_report import REPORT, ValuePlace, ValueReportInputs, write_value_report
 from earthloom.assess.value_scores import ValueFolds, answers_of, mean_answers
 from earthloom.chips.divide import leaks_of
 from earthloom.chips.labels import RasterValues, VectorValues
-from earthloom.errors import LabelError, ProjectError, choices
-from earthloom.mapping import map_of
+from earthloom.mapping import SampledMap, map_of, sampled_map
 from earthloom.maps import VALUE
 from earthloom.pipeline import Pipeline
 from earthloom.progress import bar
 from earthloom.project import FoldsAssessment, SampleAssessment
 from earthloom.sample import Subset
 from earthloom.sample.batch import Batch
-from earthloom.stages import StageResult, file_digest
+from earthloom.stages import StageResult
 from earthloom.tasks.pixel_values import PixelValueTask
 
 Numbers = NDArray[np.float32]
@@ -109,47 +107,41 @@ def _answers(
 
 
 def _by_sample(pipeline: Pipeline, task: PixelValueTask, settings: SampleAssessment) -> StageResult:
-    project = pipeline.project
-    if len(pipeline.areas) != 1:
-        raise ProjectError(
-            f"assess.method 'sample' is for one area; the project has {len(pipeline.areas)}: "
-            f"{choices(pipeline.areas)}; use 'folds', or name one area"
-        )
-    (name,) = pipeline.areas
-    mapped = map_of(pipeline, name)
-    files = [project.path(path) for path in (settings.reference, settings.truth) if path]
-    for file in files:
-        if not file.exists():
-            raise LabelError(f"the reference {file} does not exist")
-    inputs = {
-        "map": mapped.digest,
-        "task": task.config(),
-        "assess": settings.as_inputs(),
-        "seed": project.seed,
-        "reference": [file_digest(file) for file in files],
-        "labels": file_digest(pipeline.label_path(name)),
-        "failed": dict(pipeline.failed),
-    }
+    mapped = sampled_map(pipeline, settings)
 
     def write(folder: Path) -> None:
-        map_path = mapped.folder / VALUE
-        design = SampleDesign(settings.points, 0, settings.apart_m, project.seed)
-        labels = pipeline.training_labels(name)
-        table = labels.table if labels is not None else None
-        sample = draw_sample(map_path, (1,), table, design, where_known)
-        bands = bands_at(map_path, sample.points)
-        known = known_of(map_path, project.path(settings.truth) if settings.truth else None)
-        figures = _head(task) | {"points": len(sample.points), "map_mean": known.map_mean}
-        reference, pairs = None, np.zeros((0, 2), np.float32)
-        if settings.reference is not None:
-            path = project.path(settings.reference)
-            reference = reference_values(path, sample.points, REFERENCE)
-            figures |= _estimated(task, sample, bands, reference, known)
-            pairs = np.stack([bands[0], reference], axis=1).astype(np.float32)
-        _write_sample(folder / SAMPLE, sample, bands[0], reference)
-        _finish(pipeline, folder, figures, pairs, {name: mapped})
+        figures, pairs = _sample_figures(pipeline, task, settings, mapped, folder)
+        _finish(pipeline, folder, figures, pairs, {mapped.name: mapped.made})
 
-    return pipeline.stage("assess", inputs, write)
+    own = {"task": task.config(), "failed": dict(pipeline.failed)}
+    return pipeline.stage("assess", {**mapped.inputs, **own}, write)
+
+
+def _sample_figures(
+    pipeline: Pipeline,
+    task: PixelValueTask,
+    settings: SampleAssessment,
+    mapped: SampledMap,
+    folder: Path,
+) -> tuple[Figures, Numbers]:
+    """Figures by a sample, which is written into the folder, and pairs (n, 2) of map and reference
+    at its points."""
+    project, map_path = pipeline.project, mapped.made.folder / VALUE
+    design = SampleDesign(settings.points, 0, settings.apart_m, project.seed)
+    labels = pipeline.training_labels(mapped.name)
+    table = labels.table if labels is not None else None
+    sample = draw_sample(map_path, (1,), table, design, where_known)
+    bands = bands_at(map_path, sample.points)
+    known = known_of(map_path, project.path(settings.truth) if settings.truth else None)
+    figures = _head(task) | {"points": len(sample.points), "map_mean": known.map_mean}
+    reference, pairs = None, np.zeros((0, 2), np.float32)
+    if settings.reference is not None:
+        path = project.path(settings.reference)
+        reference = reference_values(path, sample.points, REFERENCE)
+        figures |= _estimated(task, sample, bands, reference, known)
+        pairs = np.stack([bands[0], reference], axis=1).astype(np.float32)
+    _write_sample(folder / SAMPLE, sample, bands[0], reference)
+    return figures, pairs
 
 
 def _estimated(
@@ -196,9 +188,7 @@ def _write_sample(
     table = sample.points.drop(columns="map_code")
     table["map_value"] = mapped
     table[REFERENCE] = np.full(len(table), np.nan) if reference is None else reference
-    # GeoPackage and GDAL would write the time of day into the file.
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
-    table.to_file(path, layer="sample", driver="GPKG")
+    write_points(path, table)
 
 
 # -- both ----------------------------------------------------------------------------------------

@@ -8,32 +8,38 @@ from pydantic import BaseModel, ValidationError
 from earthloom.errors import choices
 
 
-def explain(error: ValidationError, node: yaml.Node | None, root: type[BaseModel]) -> str:
-    """The first mistake as `, line 7: sensors.0.name: ...`, and how many more there are."""
+def explain(
+    error: ValidationError, node: yaml.Node | None, root: type[BaseModel], what: str
+) -> str:
+    """The first mistake as `, line 7: sensors.0.name: ...`, and how many more there are.
+
+    `what`: how the whole file is called, such as `project`.
+    """
     details = error.errors(include_url=False)
     first = details[0]
     # A list whose item is wrong is called too short as well.
     details = [each for each in details if each is first or each["type"] != "too_short"]
     loc = tuple(first["loc"])
     line, place = _locate(node, loc)
+    place = place or f"the {what}"
     kind, context = first["type"], first.get("ctx", {})
     given = first.get("input")
     if kind == "missing":
-        what = "this key is missing"
+        wrong = "this key is missing"
     elif kind == "extra_forbidden":
-        what = f"there is no such key; valid keys here: {_siblings(loc, root)}"
+        wrong = f"there is no such key; valid keys here: {_siblings(loc, root)}"
     elif kind in ("union_tag_invalid", "literal_error", "enum"):
         expected = context.get("expected_tags") or context.get("expected")
         value = context.get("tag", given)
-        what = f"{value!r} is not valid; valid: {expected}"
+        wrong = f"{value!r} is not valid; valid: {expected}"
     elif kind == "union_tag_not_found":
-        what = f"the key {context.get('discriminator')} is missing"
+        wrong = f"the key {context.get('discriminator')} is missing"
     elif kind == "value_error":
-        what = str(context.get("error", first["msg"]))
+        wrong = str(context.get("error", first["msg"]))
     else:
-        what = f"{given!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        wrong = f"{given!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return f", line {line}: {place}: {what}{more}"
+    return f", line {line}: {place}: {wrong}{more}"
 
 
 def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, str]:
@@ -57,7 +63,7 @@ def _locate(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, st
             names.append(str(part))
         elif part is loc[-1]:
             names.append(str(part))
-    return line, ".".join(names) or "the project"
+    return line, ".".join(names)
 
 
 def _siblings(loc: tuple[int | str, ...], root: type[BaseModel]) -> str:

@@ -1,15 +1,19 @@
 """The map of each area: the stage after `Pipeline`'s."""
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from earthloom.errors import LabelError, ProjectError, choices
 from earthloom.fit import Model, load_model
 from earthloom.fit.plan import Plan
 from earthloom.maps.make import MapInputs, MapSettings, make_map
 from earthloom.maps.planning import AUTO, stated_plan, timed_plan
 from earthloom.pipeline import WHOLE, Pipeline
 from earthloom.progress import bar, say
-from earthloom.stages import StageResult, canonical_json, digest_of, file_digest
+from earthloom.project import SampleAssessment
+from earthloom.stages import StageResult, digest_of, file_digest
 from earthloom.workers import Cluster
 
 
@@ -57,12 +61,12 @@ def plan_of(pipeline: Pipeline, name: str, model: Model, digest: str) -> Plan:
         return stated_plan(model, choice)
     cube, cube_stage = pipeline.cubes[name]
 
-    def write(folder: Path) -> None:
+    def timed() -> Any:
         moments = pipeline.moments(name)[0] if model.needs_moments else None
         chosen = timed_plan(model, cube, choice, moments)
         for note in chosen.notes:
             say(f"plan       {note}")
-        (folder / "plan.json").write_text(canonical_json(chosen.plan.to_json()), "utf-8")
+        return chosen.plan.to_json()
 
     inputs = {
         "model": digest,
@@ -70,8 +74,44 @@ def plan_of(pipeline: Pipeline, name: str, model: Model, digest: str) -> Plan:
         "window": choice.window,
         "device": choice.device,
     }
-    result = pipeline.stage(f"plan/{name}", inputs, write)
-    return Plan.from_json(json.loads((result.folder / "plan.json").read_text("utf-8")))
+    found, _ = pipeline.json_stage(f"plan/{name}", "plan.json", inputs, timed)
+    return Plan.from_json(found)
+
+
+@dataclass(frozen=True)
+class SampledMap:
+    """The map that an assessment by a sample is of."""
+
+    name: str
+    """Of the project's one area."""
+    made: StageResult
+    inputs: Mapping[str, Any]
+    """What decides the sample and its references, for a manifest."""
+
+
+def sampled_map(pipeline: Pipeline, settings: SampleAssessment) -> SampledMap:
+    """The map of a project's one area; ProjectError if there are several, LabelError if a reference
+    is not there."""
+    project = pipeline.project
+    if len(pipeline.areas) != 1:
+        raise ProjectError(
+            f"assess.method 'sample' is for one area; the project has {len(pipeline.areas)}: "
+            f"{choices(pipeline.areas)}; use 'folds', or name one area"
+        )
+    (name,) = pipeline.areas
+    made = map_of(pipeline, name)
+    files = [project.path(path) for path in (settings.reference, settings.truth) if path]
+    for file in files:
+        if not file.exists():
+            raise LabelError(f"the reference {file} does not exist")
+    inputs = {
+        "map": made.digest,
+        "assess": settings.as_inputs(),
+        "seed": project.seed,
+        "reference": [file_digest(file) for file in files],
+        "labels": file_digest(pipeline.label_path(name)),
+    }
+    return SampledMap(name, made, inputs)
 
 
 def _model(pipeline: Pipeline, name: str) -> tuple[Model, Path, str]:

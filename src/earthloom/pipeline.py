@@ -14,29 +14,14 @@ from typing import Any
 from earthloom.archive import Scene, SceneSource, scenes_from_json, scenes_to_json
 from earthloom.archive.open import archive_folder, archive_signer, open_archive
 from earthloom.areas import areas_of, scenes_of
-from earthloom.chips.divide import (
-    fold_of_split,
-    rule_of,
-    table_of_index,
-    table_of_series,
-    with_buffer,
-)
+from earthloom.chips.divide import fold_of_split, table_of_index, table_of_series, with_buffer
 from earthloom.chips.folds import Fold, deal_folds, leave_group_out
 from earthloom.chips.index import ChipIndex, open_index
-from earthloom.chips.labels import (
-    Labels,
-    Period,
-    RasterLabels,
-    ValueLabels,
-    VectorLabels,
-    VectorValues,
-    read_labels,
-    read_values,
-)
-from earthloom.chips.make import INDEX, Cutting, Labelled, make_chips
+from earthloom.chips.labels import Labels, Period, ValueLabels, VectorLabels, VectorValues
+from earthloom.chips.make import INDEX, Labelled, make_chips
 from earthloom.chips.series import SeriesSamples, read_series
 from earthloom.chips.splits import ChipTable
-from earthloom.chips.store import Storage, moments_from_json, moments_to_json, open_chips
+from earthloom.chips.store import moments_from_json, moments_to_json, open_chips
 from earthloom.cube import Cube, LayerPlan, build_cube, open_cube, plan_layers
 from earthloom.cube.build import failed_scenes
 from earthloom.cube.inspect import (
@@ -50,7 +35,7 @@ from earthloom.cube.moments import moments_of
 from earthloom.cube.notes import notes_to_json
 from earthloom.cube.read import Reader
 from earthloom.cube.regularise import regular_cube
-from earthloom.errors import ArchiveError, DataError, LabelError, ProjectError
+from earthloom.errors import ArchiveError, DataError
 from earthloom.fit import Model, load_model, save_model
 from earthloom.fit.choose import fit_model
 from earthloom.grid import Area, crs_wkt
@@ -59,15 +44,22 @@ from earthloom.project import (
     FoldsAssessment,
     ForestModel,
     ModelChoice,
-    PixelValueChoice,
     Project,
     SeriesArchive,
 )
 from earthloom.sample import Moments, Samples, Shape2d, Subset
 from earthloom.stages import StageResult, canonical_json, digest_of, file_digest, run_stage
+from earthloom.targets import (
+    as_class_labels,
+    classes_of,
+    cutting_of,
+    label_path,
+    labels_of,
+    task_inputs,
+    values_of,
+)
 from earthloom.tasks import PixelClasses
 from earthloom.tasks.pixel_values import PixelValueTask
-from earthloom.tasks.value_scale import Scale
 from earthloom.workers import Workers, workers_at
 
 _EPOCH = date(1970, 1, 1)
@@ -115,12 +107,9 @@ class Pipeline:
             for name, area in self.areas.items()
         }
 
-        def write(folder: Path) -> None:
-            (folder / "scenes.json").write_text(canonical_json(listed), encoding="utf-8")
-
-        result = self.stage("search", {"scenes": digest_of(listed)}, write)
-        text = (result.folder / "scenes.json").read_text(encoding="utf-8")
-        return {name: scenes_from_json(values) for name, values in json.loads(text).items()}
+        inputs = {"scenes": digest_of(listed)}
+        found, _ = self.json_stage("search", "scenes.json", inputs, lambda: listed)
+        return {name: scenes_from_json(values) for name, values in found.items()}
 
     # -- cube ------------------------------------------------------------------------------------
 
@@ -131,25 +120,27 @@ class Pipeline:
 
     def inspection(self, area: Area) -> Inspection:
         """What is known of an area's scenes before they are read whole."""
-        scenes = self.scenes[area.name]
-        inputs = {
-            "scenes": digest_of(scenes_to_json(scenes)),
+        if not any(needs_inspection(self.project, choice) for choice in self.project.sensors):
+            return Inspection({}, ())
+
+        def inspect() -> Any:
+            with bar("inspect") as tick:
+                reader = Reader(self.root, archive_signer(self.project))
+                scenes = self.scenes[area.name]
+                found = inspect_scenes(reader, self.project, area.box, scenes, tick)
+            return inspection_to_json(found)
+
+        name, inputs = f"inspect/{area.name}", self._seen_inputs(area)
+        found, _ = self.json_stage(name, "inspection.json", inputs, inspect)
+        return inspection_from_json(found)
+
+    def _seen_inputs(self, area: Area) -> dict[str, Any]:
+        """What decides which pixels of which scenes are read, for a manifest."""
+        return {
+            "scenes": digest_of(scenes_to_json(self.scenes[area.name])),
             "grid": _grid_inputs(area),
             "sensors": [choice.as_inputs() for choice in self.project.sensors],
         }
-
-        def write(folder: Path) -> None:
-            with bar("inspect") as tick:
-                reader = Reader(self.root, archive_signer(self.project))
-                found = inspect_scenes(reader, self.project, area.box, scenes, tick)
-            text = canonical_json(inspection_to_json(found))
-            (folder / "inspection.json").write_text(text, encoding="utf-8")
-
-        if not any(needs_inspection(self.project, choice) for choice in self.project.sensors):
-            return Inspection({}, ())
-        result = self.stage(f"inspect/{area.name}", inputs, write)
-        text = (result.folder / "inspection.json").read_text(encoding="utf-8")
-        return inspection_from_json(json.loads(text))
 
     def _cube(self, area: Area) -> tuple[Cube, StageResult]:
         scenes = self.scenes[area.name]
@@ -158,11 +149,8 @@ class Pipeline:
             warn(finding.suggestion)
         plans = plan_layers(self.project, area.box, scenes, inspection.notes)
         shape = Shape2d(area.box.shape.y, area.box.shape.x)
-        inputs = {
-            "scenes": digest_of(scenes_to_json(scenes)),
-            "grid": _grid_inputs(area),
+        inputs = self._seen_inputs(area) | {
             "notes": notes_to_json(inspection.notes),
-            "sensors": [choice.as_inputs() for choice in self.project.sensors],
             "layers": [digest_of(plan.spec.to_json()) for plan in plans],
             "dates": self.project.dates.as_inputs() if self.project.dates else None,
         }
@@ -213,52 +201,23 @@ class Pipeline:
         if not needed:
             return None, ""
         cube, cube_stage = self.cubes[name]
-
-        def write(folder: Path) -> None:
-            text = canonical_json(moments_to_json(moments_of(cube)))
-            (folder / "moments.json").write_text(text, encoding="utf-8")
-
-        result = self.stage(f"moments/{name}", {"cube": cube_stage.digest}, write)
-        text = (result.folder / "moments.json").read_text(encoding="utf-8")
-        return moments_from_json(json.loads(text)), result.digest
+        found, result = self.json_stage(
+            f"moments/{name}", "moments.json", {"cube": cube_stage.digest},
+            lambda: moments_to_json(moments_of(cube)),
+        )  # fmt: skip
+        return moments_from_json(found), result.digest
 
     # -- chips -----------------------------------------------------------------------------------
 
     @cached_property
     def labels(self) -> Mapping[str, Labels | ValueLabels]:
         """The labels of each area that has some."""
-        labels: dict[str, Labels | ValueLabels] = {}
-        for name, area in self.areas.items():
-            path = self.label_path(name)
-            if path.exists() or "{place}" not in self.project.labels.path:
-                labels[name] = self._read_labels(path, area)
-                if labels[name].report.read:
-                    say(f"labels     {name}: {labels[name].report.sentence()}")
-        if not labels:
-            raise LabelError(
-                f"no file fits labels.path, {self.project.labels.path}, for any of the places "
-                f"{', '.join(self.areas)}"
-            )
-        return labels
+        return labels_of(self.project, self.areas)
 
     @property
     def class_labels(self) -> Mapping[str, Labels]:
-        """The labels of each area, where they are class codes; ProjectError where they are
-        numbers."""
-        found = {
-            name: labels
-            for name, labels in self.labels.items()
-            if isinstance(labels, RasterLabels | VectorLabels)
-        }
-        if len(found) < len(self.labels):
-            raise ProjectError(f"{self.project.file}: the labels are numbers, not classes")
-        return found
-
-    def _read_labels(self, path: Path, area: Area) -> Labels | ValueLabels:
-        settings, task = self.project.labels, self.project.task
-        if isinstance(task, PixelValueChoice):
-            return read_values(path, settings, task.unit, area.box)
-        return read_labels(path, settings, self.project.classes, area.box)
+        """The labels of each area as class codes; ProjectError where they are numbers."""
+        return as_class_labels(self.project, self.labels)
 
     @cached_property
     def samples(self) -> tuple[Samples, str]:
@@ -289,28 +248,18 @@ class Pipeline:
         return table, tuple(names[code] for code in codes)
 
     def _chips(self) -> StageResult:
-        settings = self.project.chips
-        assess = self.project.assess
-        by_place = isinstance(assess, FoldsAssessment) and assess.by == "place"
+        settings, cutting = self.project.chips, cutting_of(self.project)
         labelled = [self._labelled(name, labels) for name, labels in self.labels.items()]
         inputs = {
             "cubes": {each.area.name: each.source for each in labelled},
             "labels": {name: file_digest(self.label_path(name)) for name in self.labels},
             "settings": self.project.labels.as_inputs(),
             "periods": {each.area.name: each.period for each in labelled},
-            **self._task_inputs(),
+            **task_inputs(self.project),
             "chips": settings.as_inputs(),
-            "by_place": by_place,
+            "by_place": cutting.by_place,
             "seed": self.project.seed if settings.split else None,
         }
-        cutting = Cutting(
-            size=settings.size,
-            stride=settings.stride or settings.size,
-            by_place=by_place,
-            storage=Storage(compressed=settings.compressed),
-            split=rule_of(settings.split) if settings.split else None,
-            seed=self.project.seed,
-        )
 
         def write(folder: Path) -> None:
             with bar("chips") as tick:
@@ -332,7 +281,8 @@ class Pipeline:
         )
 
     def label_path(self, area: str) -> Path:
-        return self.project.path(self.project.labels.path.replace("{place}", area))
+        """The label file of an area, whether there is one or not."""
+        return label_path(self.project, area)
 
     # -- fit -------------------------------------------------------------------------------------
 
@@ -345,30 +295,12 @@ class Pipeline:
     @property
     def values(self) -> PixelValueTask | None:
         """The task of a project that maps numbers; None for one that maps classes."""
-        chosen = self.project.task
-        if not isinstance(chosen, PixelValueChoice):
-            return None
-        return PixelValueTask(
-            chosen.unit, chosen.quantity, level=chosen.level, scale=Scale(chosen.link)
-        )
+        return values_of(self.project)
 
     @property
     def classes(self) -> PixelClasses:
         """The project's classes as a task; ProjectError for a project that maps numbers."""
-        classes = self.project.classes
-        if not classes:
-            raise ProjectError(f"{self.project.file}: a map of numbers has no classes")
-        return PixelClasses(
-            codes=tuple(each.code for each in classes),
-            names=tuple(each.name for each in classes),
-            colours=tuple(each.rgb for each in classes),
-        )
-
-    def _task_inputs(self) -> dict[str, Any]:
-        """What is predicted, for a manifest."""
-        inputs: dict[str, Any] = {"classes": [each.as_inputs() for each in self.project.classes]}
-        values = self.values
-        return inputs if values is None else inputs | {"task": values.config()}
+        return classes_of(self.project)
 
     @cached_property
     def folds(self) -> Mapping[str, Fold]:
@@ -397,19 +329,21 @@ class Pipeline:
 
     def _fit(self, stage: str, choice: ModelChoice, fold: str) -> tuple[Model, StageResult]:
         samples, digest = self.samples
-        chosen = samples if fold == WHOLE else _training_part(samples, self.folds[fold])
-        held_out = [] if fold == WHOLE else self.folds[fold].test.tolist()
+        held_out: list[int] = []
+        if fold != WHOLE:
+            samples = Subset(samples, self.folds[fold].train.tolist())
+            held_out = self.folds[fold].test.tolist()
         inputs = {
             "chips": digest,
             "held_out": digest_of(held_out),
             "model": choice.as_inputs(),
-            **self._task_inputs(),
+            **task_inputs(self.project),
             "seed": self.project.seed,
         }
 
         def write(folder: Path) -> None:
             with bar("fit") as tick:
-                model = fit_model(chosen, self.task, choice, self.project.seed, tick)
+                model = fit_model(samples, self.task, choice, self.project.seed, tick)
             save_model(model, folder)
 
         result = self.stage(stage, inputs, write)
@@ -444,11 +378,18 @@ class Pipeline:
         say(f"{name:<24} {'built' if result.fresh else 'unchanged'}")
         return result
 
+    def json_stage(
+        self, name: str, file: str, inputs: Mapping[str, Any], make: Callable[[], Any]
+    ) -> tuple[Any, StageResult]:
+        """A stage that keeps JSON values in one file: what it holds, made now or before."""
+
+        def write(folder: Path) -> None:
+            (folder / file).write_text(canonical_json(make()), encoding="utf-8")
+
+        result = self.stage(name, inputs, write)
+        return json.loads((result.folder / file).read_text(encoding="utf-8")), result
+
 
 def _grid_inputs(area: Area) -> dict[str, Any]:
     box = area.box
     return {"affine": list(box.affine)[:6], "crs": crs_wkt(box), "shape": list(box.shape)}
-
-
-def _training_part(samples: Samples, fold: Fold) -> Samples:
-    return Subset(samples, [int(index) for index in fold.train])

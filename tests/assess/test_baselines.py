@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
 from earthloom.assess.change_vectors import change_by_vectors, otsu_threshold
-from earthloom.assess.scores import scores_of
 from earthloom.errors import ContractError
 from earthloom.sample import Layer, LayerSpec
+from earthloom.tasks.class_scores import Confusion, confusion_of
 
 PIXELS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=60)
 
@@ -17,7 +17,7 @@ PIXELS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, m
 @given(PIXELS)
 def test_scores_are_those_of_scikit_learn(pairs):
     predicted, true = (np.array(each, np.uint8) for each in zip(*pairs, strict=True))
-    scores = scores_of(predicted, true, (1, 2, 3))
+    scores = Confusion(confusion_of(predicted, true, (1, 2, 3)))
     occurs = np.union1d(predicted, true)
     f1 = f1_score(true, predicted, labels=occurs, average=None, zero_division=0)
     iou = jaccard_score(true, predicted, labels=occurs, average=None, zero_division=0)
@@ -28,8 +28,8 @@ def test_scores_are_those_of_scikit_learn(pairs):
 
 
 def test_unlabelled_pixels_do_not_count():
-    scores = scores_of(np.array([1, 2, 0], np.uint8), np.array([1, 0, 2], np.uint8), (1, 2))
-    assert scores.confusion.tolist() == [[1, 0], [0, 0]]
+    counts = confusion_of(np.array([1, 2, 0], np.uint8), np.array([1, 0, 2], np.uint8), (1, 2))
+    assert counts.tolist() == [[1, 0], [0, 0]]
 
 
 def test_otsu_cuts_between_two_groups():

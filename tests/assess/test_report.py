@@ -19,7 +19,6 @@ from earthloom.archive import Scene
 from earthloom.assess.area import Truth, accuracy_json
 from earthloom.assess.estimate import estimate
 from earthloom.assess.report import ReportInputs, write_report
-from earthloom.assess.scores import Scores
 from earthloom.cube import Cube, LayerPlan, Step, open_cube
 from earthloom.cube.build import COVERAGE
 from earthloom.cube.store import CubeWriter, write_tile
@@ -30,6 +29,7 @@ from earthloom.project import Project, load_project
 from earthloom.sample import LayerSpec, Shape2d, Window
 from earthloom.sensors import load_sensor
 from earthloom.tasks import PixelClasses
+from earthloom.tasks.class_scores import Confusion
 
 CLASSES = {
     "water": "#2f74b5",
@@ -182,7 +182,7 @@ def make_figures(area: Area, codes: NDArray[np.uint8], truth: bool) -> dict[str,
     if truth:
         whole = np.rint(counts / counts.sum(axis=1, keepdims=True) * pixels[:, None])
         area_ha = tuple((whole.sum(axis=0) * 0.01).tolist())
-        known = Truth(Scores(whole.astype(np.int64)), area_ha)
+        known = Truth(Confusion(whole.astype(np.int64)), area_ha)
     figures = accuracy_json(found, TASK, known)
     return figures | {"points": int(counts.sum()), "eligible_share": 0.973}
 

@@ -7,7 +7,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from earthloom.assess.sample import SampleDesign, draw_sample
+from earthloom.assess.sample import SampleDesign, draw_sample, rows_at, write_points
 from earthloom.errors import DataError, LabelError
 
 CODES = (1, 2, 3)
@@ -125,3 +125,22 @@ def test_degrees_have_no_area(tmp_path):
     )
     with pytest.raises(DataError, match="grid in degrees"):
         draw_sample(path, CODES, None, SampleDesign(20, 2, 0, seed=1))
+
+
+def test_a_filled_in_sample_is_found_again_by_its_places(path, tmp_path):
+    points = draw_sample(path, CODES, None, SampleDesign(60, 10, 0, seed=1)).points
+    mixed = points.sample(frac=1, random_state=0).to_crs(4326)
+    write_points(tmp_path / "filled.gpkg", mixed)
+    filled = gpd.read_file(tmp_path / "filled.gpkg")
+    rows = rows_at(tmp_path / "filled.gpkg", filled, points)
+    for column in ("row", "col", "map_code"):
+        np.testing.assert_array_equal(filled[column].to_numpy()[rows], points[column])
+    with pytest.raises(LabelError, match=rf"lacks 2 of {len(points)} sample points; it was made"):
+        rows_at(tmp_path / "filled.gpkg", filled.drop(index=rows[[3, 5]]), points)
+
+
+def test_the_same_points_are_the_same_file(path, tmp_path):
+    points = draw_sample(path, CODES, None, SampleDesign(20, 2, 0, seed=1)).points
+    for name in ("a.gpkg", "b.gpkg"):
+        write_points(tmp_path / name, points)
+    assert (tmp_path / "a.gpkg").read_bytes() == (tmp_path / "b.gpkg").read_bytes()

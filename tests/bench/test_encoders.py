@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from test_samples import SPEC, Chips, chip
+from test_samples import SPEC, chip
 
 from earthloom.bench import registry
 from earthloom.bench.flat import FlatChip
 from earthloom.errors import ContractError
 from earthloom.fit.statistics import statistics_of
+from earthloom.sample import Listed
 from earthloom.sample.room import collate_ragged
 
 MADE = dict(registry.OWN_ENCODERS)
 
 
 def made(name: str, rows: int, cols: int, count: int = 6):
-    samples = Chips([chip(number, rows, cols) for number in range(count)])
+    samples = Listed([chip(number, rows, cols) for number in range(count)])
     encoder = MADE[name]((SPEC,), statistics_of(samples), samples, 0)
     return encoder, collate_ragged(samples.chips, samples.specs)
 

@@ -18,23 +18,10 @@ from earthloom.errors import ContractError
 from earthloom.fit.statistics import statistics_of
 from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.room import collate_ragged
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import SceneValue
 
 SPEC = LayerSpec("aerial-rgb", 1.0, ("a", "b", "c", "d"), "1", ("1", "2", "3", "4"), (None,) * 4)
-
-
-class Chips:
-    """Chips in memory."""
-
-    def __init__(self, chips):
-        self.chips, self.specs = chips, {SPEC.key: SPEC}
-        self.groups = [chip.group for chip in chips]
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 def chip(number, rows, cols, target=None):
@@ -63,7 +50,7 @@ def test_a_drawing_keeps_every_groups_share(groups, most):
 @given(st.integers(8, 30), st.integers(8, 30))
 def test_every_label_is_in_exactly_one_piece(rows, cols):
     whole = chip(1, rows, cols)
-    pieces = cut_into_pieces(Chips([whole]), 8)
+    pieces = cut_into_pieces(Listed([whole]), 8)
     found = np.zeros((rows, cols), int)
     for number, piece in enumerate(pieces.pieces):
         window, cut = piece.window, pieces[number]
@@ -78,13 +65,13 @@ def test_every_label_is_in_exactly_one_piece(rows, cols):
 
 def test_small_images_and_answers_of_the_whole_cannot_be_cut():
     with pytest.raises(ContractError, match="too few for pieces of 16"):
-        cut_into_pieces(Chips([chip(0, 8, 20)]), 16)
+        cut_into_pieces(Listed([chip(0, 8, 20)]), 16)
     with pytest.raises(ContractError, match="cannot be cut"):
-        cut_into_pieces(Chips([chip(0, 8, 20, SceneValue(1.0, "m"))]), 8)[0]
+        cut_into_pieces(Listed([chip(0, 8, 20, SceneValue(1.0, "m"))]), 8)[0]
 
 
 def test_held_chips_are_the_chips():
-    chips = Chips([chip(number, 8, 8) for number in range(6)])
+    chips = Listed([chip(number, 8, 8) for number in range(6)])
     held = Held(chips, most=9_000)
     for index in (0, 1, 0, 5, 3, 0):
         assert held[index] is chips[index]
@@ -93,7 +80,7 @@ def test_held_chips_are_the_chips():
 
 @given(st.integers(1, 40), st.integers(0, 5))
 def test_a_budget_has_its_labels_of_each_class(budget, seed):
-    chips = Chips([chip(number, 6, 6) for number in range(5)])
+    chips = Listed([chip(number, 6, 6) for number in range(5)])
     truth = read_truth(chips, 3)
     rows = np.array([0, 2, 3])
     kept = few(chips, truth, rows, budget, seed)
@@ -105,14 +92,14 @@ def test_a_budget_has_its_labels_of_each_class(budget, seed):
 
 
 def test_a_budget_of_values_is_spread_over_them():
-    chips = Chips([chip(n, 1, 1, SceneValue(float(n), "m")) for n in range(50)])
+    chips = Listed([chip(n, 1, 1, SceneValue(float(n), "m")) for n in range(50)])
     kept = few(chips, read_truth(chips, 0), np.arange(50), 2, 0)
     values = [kept[at].target.value for at in range(len(kept))]
     assert np.histogram(values, bins=[0, 10, 20, 30, 40, 50])[0].tolist() == [2] * 5
 
 
 def test_half_is_hidden_and_said_to_be():
-    chips = Chips([chip(number, 4, 4) for number in range(3)])
+    chips = Listed([chip(number, 4, 4) for number in range(3)])
     encoder = Flat((SPEC,), statistics_of(chips))
     batch = collate_ragged(list(chips), chips.specs)
     layer = hide_half(batch, encoder, 0).layers[SPEC.key]
@@ -132,7 +119,7 @@ def test_half_is_hidden_and_said_to_be():
 
 def test_what_is_hidden_of_a_chip_does_not_depend_on_its_batch():
     chips = [chip(number, 2, 2) for number in range(4)]
-    encoder = Flat((SPEC,), statistics_of(Chips(chips)))
+    encoder = Flat((SPEC,), statistics_of(Listed(chips)))
     whole = hide_half(collate_ragged(chips, {SPEC.key: SPEC}), encoder, 3).layers[SPEC.key]
     alone = hide_half(collate_ragged(chips[2:3], {SPEC.key: SPEC}), encoder, 3).layers[SPEC.key]
     assert torch.equal(whole.dated[2:3], alone.dated)
@@ -174,7 +161,7 @@ def test_regions_are_all_there_and_of_a_like_size(count, parts, seed):
 
 
 def test_validation_shares_no_group_with_what_is_fitted():
-    chips = Chips([chip(number, 2, 2) for number in range(12)])
+    chips = Listed([chip(number, 2, 2) for number in range(12)])
     fitted, judge = validation_of(chips, 0)
     assert len(fitted) + len(judge) == 12
     assert not set(fitted.groups) & set(judge.groups)

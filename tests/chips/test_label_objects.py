@@ -1,7 +1,5 @@
 """Boxes, parcels and classes of whole images."""
 
-import json
-
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from odc.geo.geobox import GeoBox
 from earthloom.chips.label_objects import (
     boxes_of,
     parcels_of,
-    read_box_table,
-    read_coco,
-    read_voc,
 )
 from earthloom.chips.label_scenes import (
     class_shares,
@@ -75,58 +70,6 @@ def test_parcels_are_numbered_and_do_not_overlap(labels):
     assert (part.ids.max(), part.features.tolist()) == (1, [3])
     none = parcels_of(labels, window_box(BOX, Window(0, 0, Shape2d(1, 1))))
     assert (none.ids.max(), len(none.codes)) == (0, 0)
-
-
-COCO = {
-    "images": [{"id": 5, "file_name": "a.jpg"}, {"id": 6, "file_name": "b.jpg"}],
-    "categories": [{"id": 1, "name": "water"}, {"id": 2, "name": "forest"}],
-    "annotations": [
-        {"image_id": 5, "bbox": [10, 20, 30, 5], "category_id": 1},
-        {"image_id": 5, "bbox": [0, 0, 2, 2], "category_id": 2},
-    ],
-}
-VOC = """<annotation><filename>a.jpg</filename>
-<object><name>water</name><bndbox><xmin>11</xmin><ymin>21</ymin><xmax>40</xmax><ymax>25</ymax></bndbox></object>
-<object><name>forest</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>
-</annotation>"""
-TABLE = "image,xmin,ymin,xmax,ymax,class\na.jpg,10,20,40,25,water\na.jpg,0,0,2,2,forest\n"
-
-
-def test_three_kinds_of_file_say_the_same(tmp_path):
-    """COCO has widths, Pascal VOC counts pixels from 1."""
-    (tmp_path / "a.json").write_text(json.dumps(COCO))
-    (tmp_path / "a.xml").write_text(VOC)
-    (tmp_path / "a.csv").write_text(TABLE)
-    coco = read_coco(tmp_path / "a.json", WORDS)
-    assert len(coco["b.jpg"].codes) == 0
-    voc = read_voc(tmp_path / "a.xml", WORDS)
-    for found in (coco, voc, read_box_table(tmp_path / "a.csv", WORDS)):
-        assert found["a.jpg"].bounds.tolist() == [[10, 20, 40, 25], [0, 0, 2, 2]]
-        assert found["a.jpg"].codes.tolist() == [3, 7]
-
-
-@pytest.mark.parametrize(
-    ("read", "text", "words"),
-    [
-        (read_coco, "", "are no COCO file"),
-        (read_coco, "[]", "are no COCO file"),
-        (read_coco, json.dumps(COCO | {"images": []}), "are no COCO file"),
-        (read_voc, "", "are no Pascal VOC file"),
-        (read_voc, VOC.replace("<xmin>11</xmin>", ""), "<bndbox/xmin> is missing in <object>"),
-        (read_voc, '<!DOCTYPE a [<!ENTITY b "c">]>' + VOC, "have a document type"),
-        (read_voc, VOC.replace("water", "lava"), "unknown class 'lava' in box 1"),
-        (read_voc, VOC.replace("<xmax>40", "<xmax>4"), "box 1 .* has no extent: 10, 20, 4, 25"),
-        (read_box_table, "", "cannot be read"),
-        (read_box_table, TABLE.replace("xmin", "x"), "no column 'xmin'; they have: image, x,"),
-        (read_box_table, TABLE.replace("40", "far"), "box 1 .* has no extent: 10, 20, nan"),
-    ],
-)
-def test_broken_boxes(read, text, words, tmp_path):
-    path = tmp_path / "a"
-    path.write_text(text)
-    with pytest.raises(LabelError, match=words) as error:
-        read(path, WORDS)
-    assert "\n" not in str(error.value)
 
 
 @given(st.lists(st.sampled_from([0, 3, 7, 255]), min_size=1, max_size=30))

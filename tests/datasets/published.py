@@ -4,48 +4,17 @@ Each function writes one into an empty folder; names are those of the registry.
 """
 
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.transform import from_origin
+from published_more import PUBLISHED_MORE
+from published_own import PUBLISHED_OWN
+from published_parts import S2, SIDE, reflectance, rgb, rng, write
 
 from earthloom.datasets import load_entry
-
-S2 = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
-DRIVERS = {".tif": "GTiff", ".png": "PNG", ".jpg": "JPEG"}
-SIDE = 16
-
-
-def write(path: Path, values: np.ndarray, placed: bool = False, step: float = 10.0) -> None:
-    """An image (C, H, W) or (H, W); `placed` in UTM zone 33N."""
-    values = values[None] if values.ndim == 2 else values
-    path.parent.mkdir(parents=True, exist_ok=True)
-    where = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, step, step)} if placed else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path, "w", driver=DRIVERS[path.suffix], count=len(values), height=values.shape[1],
-            width=values.shape[2], dtype=values.dtype, **where,
-        ) as file:  # fmt: skip
-            file.write(values)
-
-
-def rng(name: str) -> np.random.Generator:
-    return np.random.default_rng(sum(map(ord, name)))
-
-
-def rgb(draw: np.random.Generator, side: int = SIDE) -> np.ndarray:
-    return draw.integers(1, 256, (3, side, side)).astype(np.uint8)
-
-
-def reflectance(draw: np.random.Generator, bands: int, side: int = SIDE) -> np.ndarray:
-    return draw.integers(100, 6000, (bands, side, side)).astype(np.uint16)
 
 
 def _eurosat(prefix: str) -> Callable[[Path], None]:
@@ -310,30 +279,34 @@ def _native(root: Path) -> None:
     _patches(root, NATIVE)
 
 
-PUBLISHED: dict[str, Callable[[Path], None]] = {
-    "eurosat": _eurosat("eurosat"),
-    "eurosat-spatial": _eurosat("eurosat-spatial"),
-    "eurosat-100": _eurosat("eurosat-100"),
-    "ucmerced": _scenes("UCMerced_LandUse/Images", "uc_merced", "ucmerced", ".tif"),
-    "resisc45": _scenes("NWPU-RESISC45", "resisc45", "resisc45", ".jpg"),
-    "patternnet": _scenes("PatternNet/images", "", "patternnet", ".jpg"),
-    "firerisk": _firerisk,
-    "loveda": _loveda,
-    "landcoverai": _landcoverai,
-    "oscd": _oscd,
-    "levir-cd": _levir(plus=False),
-    "levir-cd-plus": _levir(plus=True),
-    "inria": _inria,
-    "deepglobe-land-cover": _deepglobe,
-    "cabuar": _cabuar,
-    "so2sat-lcz42": _so2sat,
-    "bigearthnet": _bigearthnet,
-    "bigearthnet-native": _native,
-    "reben": _reben,
-    "sen12ms": _sen12ms,
-    "sustainbench-crop-yield": _crop_yield,
-    "dfc2022": _dfc2022,
-    "dior": _dior,
-    "dota-v1.0": _dota,
-    "aid": _aid,
-}
+PUBLISHED: dict[str, Callable[[Path], None]] = (
+    {
+        "eurosat": _eurosat("eurosat"),
+        "eurosat-spatial": _eurosat("eurosat-spatial"),
+        "eurosat-100": _eurosat("eurosat-100"),
+        "ucmerced": _scenes("UCMerced_LandUse/Images", "uc_merced", "ucmerced", ".tif"),
+        "resisc45": _scenes("NWPU-RESISC45", "resisc45", "resisc45", ".jpg"),
+        "patternnet": _scenes("PatternNet/images", "", "patternnet", ".jpg"),
+        "firerisk": _firerisk,
+        "loveda": _loveda,
+        "landcoverai": _landcoverai,
+        "oscd": _oscd,
+        "levir-cd": _levir(plus=False),
+        "levir-cd-plus": _levir(plus=True),
+        "inria": _inria,
+        "deepglobe-land-cover": _deepglobe,
+        "cabuar": _cabuar,
+        "so2sat-lcz42": _so2sat,
+        "bigearthnet": _bigearthnet,
+        "bigearthnet-native": _native,
+        "reben": _reben,
+        "sen12ms": _sen12ms,
+        "sustainbench-crop-yield": _crop_yield,
+        "dfc2022": _dfc2022,
+        "dior": _dior,
+        "dota-v1.0": _dota,
+        "aid": _aid,
+    }
+    | PUBLISHED_OWN
+    | PUBLISHED_MORE
+)

@@ -14,7 +14,7 @@ from published import PUBLISHED
 from earthloom.datasets import known_datasets, load_entry, open_dataset
 from earthloom.datasets.torchgeo import TorchGeoItems, _paths_of
 from earthloom.errors import DataError
-from earthloom.sample.target import Boxes, SceneClasses, SceneValue
+from earthloom.sample.target import Boxes, Instances, SceneClasses, SceneValue
 
 TORCHGEO = importlib.util.find_spec("torchgeo") is not None
 KINDS = {
@@ -23,6 +23,7 @@ KINDS = {
     "scene-value": SceneValue,
     "boxes": Boxes,
     "oriented-boxes": Boxes,
+    "instances": Instances,
 }
 REAL = {
     "oscd-early": ("oscd", 9),
@@ -230,6 +231,7 @@ def test_values_of_another_scale_are_refused(tmp_path):
             file.write((file.read() // 25).astype(np.uint16))  # of 8 bits, as exports often are
     with pytest.raises(DataError, match=r"do not look like its unit '1'.*scaled otherwise"):
         open_dataset("eurosat", tmp_path)
+    assert len(open_dataset("eurosat", tmp_path, check=False)) == 10
 
 
 @needs_torchgeo

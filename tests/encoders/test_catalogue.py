@@ -12,22 +12,9 @@ from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 
 ENCODERS.update(NETWORKS)
-
-
-class Chips:
-    """Samples in memory."""
-
-    def __init__(self, chips):
-        self.chips, self.groups = chips, [""] * len(chips)
-        self.specs = {key: layer.spec for key, layer in chips[0].layers.items()}
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 def samples_of(dates):
@@ -36,7 +23,7 @@ def samples_of(dates):
     size = (len(dates), 2, 32, 32)
     valid = np.ones((len(dates), 32, 32), bool)
     days = np.arange(len(dates), dtype=np.int32) * 30 + 19000
-    return Chips(
+    return Listed(
         [
             Chip(
                 f"c{number}",

@@ -13,6 +13,7 @@ from earthloom.encoders.raw import Raw
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import Batch, collate
+from earthloom.sample.samples import Listed
 
 SPEC = LayerSpec("s", 10, ("red", "nir"), "1", ("1", "2"), (660.0, 840.0))
 RADAR = LayerSpec("r", 10, ("vv",), "linear power", ("1",), (None,))
@@ -20,20 +21,6 @@ STATISTICS = {
     SPEC.key: Statistics((0.2, 0.4), (0.1, 0.2)),
     RADAR.key: Statistics((0.1,), (0.1,)),
 }
-
-
-class Chips:
-    """Samples in memory."""
-
-    def __init__(self, chips):
-        self.chips, self.groups = chips, [""] * len(chips)
-        self.specs = {key: layer.spec for key, layer in chips[0].layers.items()}
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 def chip(number, side=16, blind=False, pixels=None):
@@ -127,7 +114,7 @@ def test_nothing_beyond_the_radius_matters():
 
 
 def test_the_same_seed_gives_the_same_filters_and_a_saved_state_keeps_drawn_ones():
-    samples = Chips([chip(number) for number in range(4)])
+    samples = Listed([chip(number) for number in range(4)])
     one, two, three = (
         RandomConv((SPEC,), STATISTICS, filters=8, seed=seed).draw(samples) for seed in (1, 1, 2)
     )
@@ -156,12 +143,12 @@ def test_whitened_patches_are_those_of_the_paper():
 
 
 def test_patches_come_from_what_was_seen():
-    samples = Chips([chip(0, blind=True), chip(1)])
+    samples = Listed([chip(0, blind=True), chip(1)])
     RandomConv((SPEC,), STATISTICS, filters=8).draw(samples)
     with pytest.raises(ContractError, match="no patch of 3 x 3 pixels"):
-        RandomConv((SPEC,), STATISTICS, filters=2).draw(Chips([chip(0, blind=True)]))
+        RandomConv((SPEC,), STATISTICS, filters=2).draw(Listed([chip(0, blind=True)]))
     with pytest.raises(ContractError, match="no patch of 5 x 5 pixels"):
-        RandomConv((SPEC,), STATISTICS, filters=2, size=5).draw(Chips([chip(0, side=4)]))
+        RandomConv((SPEC,), STATISTICS, filters=2, size=5).draw(Listed([chip(0, side=4)]))
     with pytest.raises(ContractError, match="size is 4"):
         RandomConv((SPEC,), STATISTICS, size=4)
 
@@ -182,7 +169,7 @@ def test_texture_that_no_single_pixel_shows_is_told_apart():
         kinds.append(number % 2)
     encoders = (
         Raw((SPEC,), STATISTICS),
-        RandomConv((SPEC,), STATISTICS, filters=32).draw(Chips(chips[:30])),
+        RandomConv((SPEC,), STATISTICS, filters=32).draw(Listed(chips[:30])),
     )
     scores = []
     for encoder in encoders:

@@ -1,12 +1,12 @@
 """Small samples whose classes differ in season and colour."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample.samples import Listed
 from earthloom.tasks import PixelClasses
 
 SIZE = Shape2d(8, 8)
@@ -16,27 +16,6 @@ DAYS = np.arange(6, dtype=np.int32) * 30
 FINE = LayerSpec("optical", 10, ("red", "nir"), "1", DATES, (660.0, 840.0))
 COARSE = LayerSpec("optical", 20, ("swir",), "1", DATES, (1610.0,), factor=2)
 RADAR = LayerSpec("radar", 10, ("vv",), "linear power", DATES, (None,))
-
-
-@dataclass(frozen=True)
-class ListedChips:
-    """Chips in memory; fulfils `Samples`."""
-
-    chips: Sequence[Chip]
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {key: layer.spec for key, layer in self.chips[0].layers.items()}
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return [chip.group for chip in self.chips]
-
-    def __len__(self) -> int:
-        return len(self.chips)
-
-    def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
 
 
 def make_chip(number: int, labelled_classes: Sequence[int] = (1, 2, 3)) -> Chip:
@@ -59,8 +38,8 @@ def make_chip(number: int, labelled_classes: Sequence[int] = (1, 2, 3)) -> Chip:
 
 
 @pytest.fixture(scope="session")
-def chips() -> ListedChips:
-    return ListedChips([make_chip(number) for number in range(12)])
+def chips() -> Listed:
+    return Listed([make_chip(number) for number in range(12)])
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +49,9 @@ def task() -> PixelClasses:
 
 
 @pytest.fixture(scope="session")
-def listed() -> type[ListedChips]:
+def listed() -> type[Listed]:
     """Chips in memory as samples."""
-    return ListedChips
+    return Listed
 
 
 @pytest.fixture(scope="session")

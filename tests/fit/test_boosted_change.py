@@ -14,6 +14,7 @@ from earthloom.fit.boosted_change import _cell_weights, fit_boosted_change
 from earthloom.project import BoostedChangeModel
 from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Moments, Shape2d
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 from earthloom.tasks import PixelClasses
 
 SPEC = LayerSpec("s", 10, ("green", "red", "nir"), "1", ("1", "2"), (560.0, 665.0, 840.0))
@@ -52,20 +53,8 @@ def _place(seed, changes=True):
     )
 
 
-class _Places:
-    def __init__(self, chips):
-        self.chips, self.specs = chips, {SPEC.key: SPEC}
-        self.groups = [chip.group for chip in chips]
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
-
-
 def test_finds_change_in_a_place_that_it_has_not_seen(tmp_path):
-    model = fit_boosted_change(_Places([_place(n) for n in range(4)]), TASK, CHOICE, 0, _ignore)
+    model = fit_boosted_change(Listed([_place(n) for n in range(4)]), TASK, CHOICE, 0, _ignore)
     unseen = _place(9)
     shares = model.probabilities(collate([unseen]))[0, 1].numpy()
     found, true = shares >= 0.5, unseen.label == 2
@@ -76,7 +65,7 @@ def test_finds_change_in_a_place_that_it_has_not_seen(tmp_path):
 
 
 def test_same_seed_same_model():
-    places = _Places([_place(n) for n in range(3)])
+    places = Listed([_place(n) for n in range(3)])
     first, again = (fit_boosted_change(places, TASK, CHOICE, 5, _ignore) for _ in range(2))
     states = [model.members[0].head.state_dict() for model in (first, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -96,7 +85,7 @@ def test_change_that_does_not_count_is_no_change_that_was_seen(how):
         places.append(replace(place, label=wrong, weight=weight))
         bare.append(replace(place, label=np.where(unused, 0, wrong).astype(np.uint8)))
     found, expected = (
-        fit_boosted_change(_Places(each), TASK, CHOICE, 0, _ignore) for each in (places, bare)
+        fit_boosted_change(Listed(each), TASK, CHOICE, 0, _ignore) for each in (places, bare)
     )
     assert found.record["cells"] == expected.record["cells"]
     shares = [model.probabilities(collate([_place(9)])) for model in (found, expected)]
@@ -116,13 +105,13 @@ def test_cells_weigh_the_mean_of_their_labels():
 
 def test_no_change_anywhere_is_refused():
     with pytest.raises(LabelError, match="0 show change"):
-        fit_boosted_change(_Places([_place(1, changes=False)]), TASK, CHOICE, 0, _ignore)
+        fit_boosted_change(Listed([_place(1, changes=False)]), TASK, CHOICE, 0, _ignore)
 
 
 def test_three_classes_are_refused():
     three = PixelClasses((1, 2, 3), ("a", "b", "c"), ((0, 0, 0),) * 3)
     with pytest.raises(ContractError, match="tells two classes"):
-        fit_boosted_change(_Places([_place(1)]), three, CHOICE, 0, _ignore)
+        fit_boosted_change(Listed([_place(1)]), three, CHOICE, 0, _ignore)
 
 
 def test_chips_too_small_for_the_surroundings_are_refused():
@@ -141,4 +130,4 @@ def test_chips_too_small_for_the_surroundings_are_refused():
         moments=chip.moments,
     )
     with pytest.raises(ContractError, match="chips of 12 px are too small"):
-        fit_boosted_change(_Places([small]), TASK, CHOICE, 0, _ignore)
+        fit_boosted_change(Listed([small]), TASK, CHOICE, 0, _ignore)

@@ -15,6 +15,7 @@ from rio_cogeo import cog_validate
 from earthloom.cube import LayerPlan, Step, open_cube
 from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.encoders import Statistics
+from earthloom.encoders.timm_backbone import TimmEncoder
 from earthloom.encoders.unet import UNet
 from earthloom.errors import ContractError
 from earthloom.fit.model import Member, Model
@@ -48,7 +49,7 @@ def _spec(gsd, bands):
     return LayerSpec(sensor.name, gsd, bands, "1", ("2023-06",), wavelengths, int(gsd // 10))
 
 
-FINE, COARSE = _spec(10, ("B04", "B08")), _spec(20, ("B11",))
+FINE, COARSE = LAYERS = _spec(10, ("B04", "B08")), _spec(20, ("B11",))
 
 
 def _cube(folder, rows, cols):
@@ -120,6 +121,29 @@ def test_an_exact_map_is_what_the_model_says_of_the_whole(tmp_path, rows, cols):
     found, wanted = _read(tmp_path / "value.tif"), _all_at_once(inputs)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
     np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_a_map_is_what_is_scored_where_the_encoder_is_coarser(tmp_path):
+    torch.manual_seed(1)
+    statistics = {s.key: Statistics((0.5,) * len(s.bands), (0.3,) * len(s.bands)) for s in LAYERS}
+    encoder = TimmEncoder(LAYERS, statistics, "test_resnet").eval()
+    head = ConvHead(encoder.channels, len(TASK.codes)).eval()
+    torch.nn.init.normal_(head.layer.weight)
+    inputs = _inputs(tmp_path / "cube", 64, 96, Model((Member(encoder, head),), TASK, None, {}))
+    settings = MapSettings(window=96, overlap=0.0)
+    write_rasters(inputs, settings, [Values(TASK.names)], tmp_path, _quiet)
+    shape = inputs.cube.shape
+    batch = collate([Chip("all", shape, inputs.cube.window(Window(0, 0, shape)))])
+    with torch.inference_mode():
+        features = encoder(batch)
+        wanted = TASK.answer(head, features)[0].numpy()
+        coarse = features.on_base_grid(head(features.pixels).softmax(dim=1))[0].numpy()
+    assert features.stride > 1
+    found = _read(tmp_path / "value.tif")
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+    # The mean of probabilities would be something else.
+    assert np.nanmax(np.abs(coarse - wanted)) > 0.01
 
 
 def test_a_map_that_is_not_exact_differs_from_the_whole(tmp_path):

@@ -28,6 +28,7 @@ from earthloom.maps.objects import ThingSettings, make_things
 from earthloom.maps.objects_find import SavedFinder
 from earthloom.sample import Chip, LayerSpec, Shape2d, Subset, Window
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import Boxes
 from earthloom.sensors import load_sensor
 from earthloom.tasks import PixelClasses
@@ -96,18 +97,6 @@ def _chips(cube, boxes, codes, count=40):
     return chips
 
 
-class _Listed(list):
-    """Chips in memory as samples."""
-
-    @property
-    def specs(self):
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self):
-        return [chip.group for chip in self]
-
-
 @pytest.fixture(scope="module")
 def scene():
     return _scene(0)
@@ -122,7 +111,7 @@ def cube(scene, tmp_path_factory):
 def model(scene, cube):
     """A small detector that has learned the scene."""
     torch.manual_seed(0)
-    samples = _Listed(_chips(cube, *scene[1:]))
+    samples = Listed(_chips(cube, *scene[1:]))
     task = UprightBoxes(tuple(NAMES), tuple(NAMES.values()), threshold=0.6, overlap=0.1)
     task = task.fitted(Subset(samples, range(len(samples))))
     encoder = TimmEncoder((SPEC,), STATISTICS, "test_resnet")
@@ -254,7 +243,7 @@ def test_what_the_docs_say_works(tmp_path, scene, cube):
     after = page.split("### From a project, in Python", 1)[1]
     snippet = after.split("```python", 1)[1].split("```", 1)[0]
     given = {
-        "samples": _Listed(_chips(cube, *scene[1:])),
+        "samples": Listed(_chips(cube, *scene[1:])),
         "training": Training(steps=2, batch=2),
         "area": Area("here", BOX, None),
         "cube": cube,

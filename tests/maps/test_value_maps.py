@@ -27,6 +27,7 @@ from earthloom.maps.make import MapInputs, MapSettings, make_map
 from earthloom.maps.outputs import outputs_of
 from earthloom.sample import Chip, LayerSpec, Shape2d, Window
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import PixelValues
 from earthloom.sensors import load_sensor
 from earthloom.tasks.counts import CountTask
@@ -74,27 +75,6 @@ class Place:
                 )
 
 
-@dataclass(frozen=True)
-class Chips:
-    """Samples in memory."""
-
-    chips: list
-
-    @property
-    def specs(self):
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self):
-        return [""] * len(self.chips)
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     world = make_world(WorldSpec(seed=11, shape=Shape(ROWS, COLS)))
@@ -119,7 +99,7 @@ def place(tmp_path_factory):
 
 def _fitted(place, task, steps=110):
     """A model of a place's chips, by gradient descent."""
-    samples = Chips(list(place.chips()))
+    samples = Listed(list(place.chips()))
     task = task.fitted(samples)
     torch.manual_seed(0)
     statistics = {SPEC.key: Statistics((0.1, 0.1, 0.3), (0.1, 0.1, 0.2))}
@@ -268,7 +248,7 @@ def test_a_saved_model_says_the_same(place, model, tmp_path):
 
 def test_intervals_are_corrected_by_held_out_chips(place, model):
     chips = list(place.chips(size=26))
-    corrected = with_held_out_intervals(model, Chips(chips[::2]))
+    corrected = with_held_out_intervals(model, Listed(chips[::2]))
     score = corrected.task.score()
     for chip in chips[::2]:
         score.update(corrected.answer(collate([chip])), collate([chip]))
@@ -276,7 +256,7 @@ def test_intervals_are_corrected_by_held_out_chips(place, model):
     assert 0.9 <= score.compute()["coverage"] < 0.902
     classes = replace(model, task=CountTask((1,), ("tree",)))
     with pytest.raises(ContractError, match="not for 'counts'"):
-        with_held_out_intervals(classes, Chips(chips))
+        with_held_out_intervals(classes, Listed(chips))
 
 
 def test_members_are_averaged(place, model):

@@ -23,6 +23,7 @@ from earthloom.sample import (
 )
 from earthloom.sample.batch import collate
 from earthloom.sample.room import collate_ragged
+from earthloom.sample.target import PixelValues
 
 SPEC = LayerSpec("optical", 20.0, ("red", "nir"), "1", ("2023-05", "2023-06"), (660.0, None), 2)
 
@@ -135,13 +136,16 @@ def test_chips_without_weights_count_as_1_beside_others(together):
     assert batch.weight.amax((1, 2)).equal(batch.weight.amin((1, 2)))
     assert batch.to("cpu").weight.equal(batch.weight)
     assert together([_chip("a"), _chip("b")]).weight is None
+    values = PixelValues(np.ones((6, 8), np.float32), "1")
+    alone = together([_chip("a", label=None, target=values, weight=_weight(0.5))])
+    assert alone.label is None
+    assert (alone.weight == 0.5).all()
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"label": None, "weight": _weight()}, r"weights of \(6, 8\) pixels and no label"),
-        ({"weight": _weight()[:3]}, r"of \(3, 8\) pixels and a label of \(6, 8\)"),
+        ({"weight": _weight()[:3]}, r"has 6 x 8 pixels, and weights of 3, 8"),
         ({"weight": _weight(-0.5)}, "of -0.5 to -0.5; valid are 0 and above"),
         ({"weight": _weight(np.nan)}, "of nan to nan"),
         ({"weight": _weight(np.inf)}, "of inf to inf"),

@@ -1,7 +1,7 @@
 """Every pair of task and head that the docs offer: learns 8 chips by heart, and is the same when
 read again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,10 @@ from earthloom.fit.shallow import SHALLOW
 from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training import Changes, Training
 from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, Partial
-from earthloom.fit.training.heads import Convolution, Detector, FirstThatServes, Masks
+from earthloom.fit.training.heads import Convolution, Detector, FirstThatServes, Masks, Points
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import (
     Boxes,
     Counts,
@@ -74,27 +75,6 @@ SLOW = ("conditional", "quantiles")
 """Losses that take more steps to learn whole chips, of which a step sees but 8."""
 FEW = replace(STEPS, steps=70, learning_rate=3e-3)
 """For detectors, whose steps take longest."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory; fulfils `Samples`."""
-
-    chips: Sequence[Chip]
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return [chip.group for chip in self.chips]
-
-    def __len__(self) -> int:
-        return len(self.chips)
-
-    def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
 
 
 @dataclass(frozen=True)
@@ -318,7 +298,7 @@ HEAD_OF = {
     "svm": "machine",
 }
 """The head that each way without gradient descent fits."""
-BY_GRADIENT = {"conv", "detector", "masks", "several"}
+BY_GRADIENT = {"conv", "detector", "masks", "point-detector", "several"}
 
 SMALL = FirstThatServes((Convolution(), Detector(width=32)))
 """The heads of the default, the detector narrower."""
@@ -429,6 +409,16 @@ def test_by_masks(tmp_path):
     )
     model = way.fit(made(UNET, problem.samples), problem.samples, problem.task, seed=0)
     assert model.members[0].head.name == "masks"
+    learns_by_heart(model, problem, tmp_path)
+
+
+@pytest.mark.parametrize("config", [UNET, RESNET], ids=["unet", "timm"])
+def test_by_points(config, tmp_path):
+    problem = PROBLEMS["boxes"]
+    way = Full(problem.training, heads=Points(width=32))
+    assert not way.serves(PROBLEMS["instances"].task)
+    model = way.fit(made(config, problem.samples), problem.samples, problem.task, seed=0)
+    assert model.members[0].head.name == "point-detector"
     learns_by_heart(model, problem, tmp_path)
 
 

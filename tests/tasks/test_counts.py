@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import Boxes, Counts, Instances
 from earthloom.tasks.counts import CountTask, numbers_in
 from earthloom.tasks.density import centres_of, density_of
@@ -37,17 +39,11 @@ def _counts(**by_code):
     return Counts(np.array(codes, np.uint8), np.array(numbers, np.float32))
 
 
-class Chips:
-    specs, groups = {}, ()
-
-    def __init__(self, *targets):
-        self.targets = targets
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return Chip(str(index), Shape2d(10, 20), {}, target=self.targets[index])
+def chips_with(*targets):
+    """Chips in memory that hold targets alone."""
+    return Listed(
+        [Chip(str(at), Shape2d(10, 20), {}, target=target) for at, target in enumerate(targets)]
+    )
 
 
 def _batch(*targets):
@@ -124,10 +120,10 @@ def test_things_of_other_classes_are_passed_over():
 
 
 def test_rates_are_those_of_the_training_chips():
-    task = TASK.fitted(Chips(_boxes([[3, 3], [8, 8]], [2, 2]), None, _counts(c2=6)))
+    task = TASK.fitted(chips_with(_boxes([[3, 3], [8, 8]], [2, 2]), None, _counts(c2=6)))
     assert task.rates == (8 / 400, 0.5 / 400)
     with pytest.raises(LabelError, match="no thing of: tree, ship"):
-        TASK.fitted(Chips(_counts(c2=0), None))
+        TASK.fitted(chips_with(_counts(c2=0), None))
 
 
 def _learnt(task, features, batch):
@@ -150,7 +146,7 @@ def test_chips_are_learnt_by_heart(told):
     targets = boxes
     if told == "numbers":
         targets = [Counts(np.array([2, 5], np.uint8), numbers) for numbers in truth]
-    task = TASK.fitted(Chips(*targets))
+    task = TASK.fitted(chips_with(*targets))
     density = np.stack([task.density_of(each, Shape2d(10, 20)) for each in boxes])
     wave = torch.from_numpy(density / np.array(task.rates, np.float32)[:, None, None])
     # What softplus makes of it is the density again.
@@ -172,7 +168,7 @@ def test_chips_are_learnt_by_heart(told):
 
 
 def test_the_loss_is_least_where_the_density_is_the_truth():
-    task = TASK.fitted(Chips(_boxes([[3, 3], [8, 8]], [2, 5])))
+    task = TASK.fitted(chips_with(_boxes([[3, 3], [8, 8]], [2, 5])))
     density = torch.from_numpy(task.density_of(_boxes([[3, 3], [8, 8]], [2, 5]), Shape2d(10, 20)))
     raw = torch.log(torch.expm1((density / torch.tensor(task.rates)[:, None, None]).clamp(1e-6)))
     batch, seen = _batch(_boxes([[3, 3], [8, 8]], [2, 5])), torch.ones(1, 10, 20, dtype=torch.bool)
@@ -231,3 +227,36 @@ def test_tasks_are_made_again_from_json_and_can_be_mapped():
 def test_settings_that_do_not_go_together_are_refused(arguments, words):
     with pytest.raises(ContractError, match=words):
         CountTask(*arguments)
+
+
+def test_a_chip_of_weight_2_is_the_same_chip_twice():
+    things = (_boxes([[3, 3], [8, 8]], [2, 5]), _counts(c2=6), _boxes([[5, 5]], [2]))
+    task = TASK.fitted(chips_with(*things))
+    raw = torch.randn(3, 2, 10, 20, generator=torch.Generator().manual_seed(0))
+
+    def told(which, weight=None):
+        batch = _batch(*(things[at] for at in which))
+        batch = replace(batch, weight=weight)
+        features = Features(raw[which], torch.ones(len(which), 10, 20, dtype=torch.bool))
+        score = task.score()
+        score.update(task.answer(Same(), features), batch)
+        return float(task.loss(Same(), features, batch)), score.compute()
+
+    weight = torch.tensor([2.0, 1.0, 0.0])[:, None, None].expand(3, 10, 20)
+    (loss, found), (same, wanted) = told([0, 1, 2], weight), told([0, 0, 1])
+    assert loss == pytest.approx(same, rel=1e-5)
+    assert found == pytest.approx(wanted)
+
+
+def test_places_of_weight_0_teach_no_place():
+    task = TASK.fitted(chips_with(_boxes([[3, 3]], [2])))
+    seen = torch.ones(1, 10, 20, dtype=torch.bool)
+    weight = torch.ones(1, 10, 20)
+    weight[:, :, 10:] = 0
+    batch = replace(_batch(_boxes([[3, 3]], [2])), weight=weight)
+    raw = torch.zeros(1, 2, 10, 20, requires_grad=True)
+    task.loss(Same(), Features(raw, seen), batch).backward()
+    # All that the right half still teaches is how many there are.
+    right = raw.grad[0, 0, :, 10:]
+    torch.testing.assert_close(right, right[:1, :1].expand(10, 10))
+    assert raw.grad[0, 0, 3, 3] < raw.grad[0, 0, 3, 8]

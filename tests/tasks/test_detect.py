@@ -1,6 +1,5 @@
 """Detectors over any encoder's pyramid: they overfit, and say the same again."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from earthloom.encoders.base import Level, seen_in
 from earthloom.encoders.timm_backbone import TimmEncoder
 from earthloom.errors import ContractError, LabelError
 from earthloom.fit.statistics import statistics_of
-from earthloom.sample import Chip, Layer, LayerSpec, Shape2d, Window
+from earthloom.sample import Chip, Layer, LayerSpec, Listed, Shape2d, Window
 from earthloom.sample.batch import collate
 from earthloom.sample.fitted import cut_chip
 from earthloom.sample.target import Boxes, Instances
@@ -76,27 +75,6 @@ class Pyramid(Encoder):
             made.append(state)
         seen = seen_in(self.layers, batch)[:, ::2, ::2]
         return Features(made[0], seen, tuple(made) if self.with_pyramid else (), stride=2)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory."""
-
-    chips: list
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {key: layer.spec for key, layer in self.chips[0].layers.items()}
-
-    @property
-    def groups(self):
-        return [chip.group for chip in self.chips]
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 QUADS = {
@@ -341,7 +319,7 @@ def test_anchors_lie_about_the_middles_of_pixels_and_have_their_sizes():
 def test_what_does_not_fit_is_refused():
     task, encoder, head = _pair(UprightBoxes)
     features = encoder(collate(_samples(UprightBoxes).chips))
-    with pytest.raises(ContractError, match="by the head 'detector', not by 'conv'"):
+    with pytest.raises(ContractError, match="by a detector, not by the head 'conv'"):
         task.answer(ConvHead(16, 3), features)
     with pytest.raises(ContractError, match=r"made for levels of .16, 24, 32. channels"):
         task.answer(head, replace(features, pyramid=()))

@@ -1,7 +1,7 @@
 """Classes that stand in an order: probabilities, losses, and scores that know of it."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +15,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import IGNORE, UNLABELLED, Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import SceneClasses
 from earthloom.tasks.class_weights import Inverse, InverseRoot
 from earthloom.tasks.heads import ConvHead, DenseHead
@@ -39,24 +40,6 @@ class Same(DenseHead):
 
     def forward(self, features):
         return features
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory."""
-
-    chips: list
-    specs: dict = field(default_factory=dict)
-
-    @property
-    def groups(self):
-        return [""] * len(self.chips)
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 def _drawn(seed, rows, classes=4, scale=3.0):

@@ -1,7 +1,7 @@
 """The task of telling each pixel's class: which pixels count, and how much."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import IGNORE, UNLABELLED, Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.tasks.class_weights import EffectiveNumber, Unweighted
 from earthloom.tasks.heads import DenseHead
 from earthloom.tasks.losses import Focal
@@ -38,24 +39,6 @@ class Same(DenseHead):
 
 
 HEAD = Same()
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory that hold labels alone."""
-
-    chips: list
-    specs: dict = field(default_factory=dict)
-
-    @property
-    def groups(self):
-        return [""] * len(self.chips)
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 def _chip(label, weight=None):

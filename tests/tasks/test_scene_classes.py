@@ -1,7 +1,7 @@
 """The tasks of whole chips: one class, several labels."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import SceneClasses, SceneValue
 from earthloom.tasks.class_weights import EffectiveNumber, Inverse
 from earthloom.tasks.heads import ConvHead, DenseHead
@@ -36,22 +37,11 @@ class Same(DenseHead):
         return features
 
 
-@dataclass(frozen=True)
-class Listed:
+def chips_with(*targets):
     """Chips in memory that hold targets alone."""
-
-    targets: list
-    specs: dict = field(default_factory=dict)
-
-    @property
-    def groups(self):
-        return [""] * len(self.targets)
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return Chip(f"chip {index}", Shape2d(1, 1), {}, target=self.targets[index])
+    return Listed(
+        [Chip(f"chip {at}", Shape2d(1, 1), {}, target=target) for at, target in enumerate(targets)]
+    )
 
 
 def _shown(*codes):
@@ -151,9 +141,9 @@ def test_scores_add_up_over_batches():
 
 
 def test_what_is_fitted_is_counts():
-    samples = Listed([_shown(7), _shown(3), None, _shown(7), _shown(99)])
+    samples = chips_with(*[_shown(7), _shown(3), None, _shown(7), _shown(99)])
     assert ONE.fitted(samples).counts == (2, 1, 0)
-    samples = Listed([_shown(7, 3), _shown(), None, _shown(7)])
+    samples = chips_with(*[_shown(7, 3), _shown(), None, _shown(7)])
     assert SEVERAL.fitted(samples).counts == (2, 1, 0)
 
 
@@ -167,12 +157,12 @@ def test_what_is_fitted_is_counts():
 )
 def test_nothing_to_learn_from(task, targets, words):
     with pytest.raises(LabelError, match=words):
-        task.fitted(Listed(targets))
+        task.fitted(chips_with(*targets))
 
 
 def test_targets_that_do_not_fit():
     with pytest.raises(ContractError, match="chip chip 0 has the classes 3, 7; a chip of this"):
-        ONE.fitted(Listed([_shown(3, 7)]))
+        ONE.fitted(chips_with(*[_shown(3, 7)]))
     for task in (ONE, SEVERAL):
         with pytest.raises(ContractError, match="chip 0 has a target of SceneValue; a task of"):
             task.loss(Same(), _features(LOGITS[:1]), _batch(SceneValue(1.0, "t/ha")))

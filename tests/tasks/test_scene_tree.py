@@ -1,7 +1,7 @@
 """Classes of a tree: levels that agree, and losses and scores of each."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import SceneClasses
 from earthloom.tasks.class_tree import ClassTree
 from earthloom.tasks.class_weights import Inverse, Unweighted
@@ -42,22 +43,11 @@ class Same(DenseHead):
         return features
 
 
-@dataclass(frozen=True)
-class Listed:
+def chips_with(*targets):
     """Chips in memory that hold targets alone."""
-
-    targets: list
-    specs: dict = field(default_factory=dict)
-
-    @property
-    def groups(self):
-        return [""] * len(self.targets)
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return Chip(f"chip {index}", Shape2d(1, 1), {}, target=self.targets[index])
+    return Listed(
+        [Chip(f"chip {at}", Shape2d(1, 1), {}, target=target) for at, target in enumerate(targets)]
+    )
 
 
 def _shown(*codes):
@@ -152,7 +142,7 @@ def test_every_level_is_scored():
 
 
 def test_counts_are_of_classes_and_their_parts():
-    samples = Listed([_shown(111), _shown(11, 112), _shown(2), None, _shown(1)])
+    samples = chips_with(*[_shown(111), _shown(11, 112), _shown(2), None, _shown(1)])
     fitted = replace(TASK, weighting=Inverse()).fitted(samples)
     assert fitted.counts == (3, 1, 2, 0, 1, 1)
     logits = torch.randn(2, 4, generator=torch.Generator().manual_seed(2))
@@ -168,11 +158,11 @@ def test_counts_are_of_classes_and_their_parts():
 @pytest.mark.parametrize("targets", [[_shown(111)], [_shown(1), _shown(1, 11)], [None]])
 def test_one_branch_is_nothing_to_learn_from(targets):
     with pytest.raises(LabelError, match="labels of two classes or more"):
-        TASK.fitted(Listed(targets))
+        TASK.fitted(chips_with(*targets))
 
 
 def test_siblings_are_learnt_without_any_other_branch():
-    assert TASK.fitted(Listed([_shown(111), _shown(112)])).counts == (2, 0, 2, 0, 1, 1)
+    assert TASK.fitted(chips_with(*[_shown(111), _shown(112)])).counts == (2, 0, 2, 0, 1, 1)
 
 
 def test_a_head_learns_a_few_chips_by_heart():

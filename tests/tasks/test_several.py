@@ -11,6 +11,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import Counts, PixelValues, SceneValue
 from earthloom.tasks.heads import ConvHead
 from earthloom.tasks.pixel_classes import PixelClasses
@@ -30,25 +31,22 @@ HEIGHT = PixelValues(np.array([[1.0, 2.0], [np.nan, 4.0]], np.float32), "m")
 LABEL = np.array([[1, 2], [0, 1]], np.uint8)
 
 
-class Chips:
-    specs, groups = {}, ()
-
-    def __init__(self, *targets):
-        self.targets = targets
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return Chip(str(index), Shape2d(2, 2), {}, label=LABEL, target=self.targets[index])
+def chips_with(*targets):
+    """Chips in memory that hold targets and one label."""
+    return Listed(
+        [
+            Chip(str(at), Shape2d(2, 2), {}, label=LABEL, target=target)
+            for at, target in enumerate(targets)
+        ]
+    )
 
 
-SAMPLES = Chips(HEIGHT, SceneValue(5.0, "t"), SceneValue(9.0, "t"))
+SAMPLES = chips_with(HEIGHT, SceneValue(5.0, "t"), SceneValue(9.0, "t"))
 BATCH = Batch(
     ("0", "1", "2"),
     {},
     torch.from_numpy(np.stack([LABEL] * 3).astype(np.int64)),
-    targets=SAMPLES.targets,
+    targets=tuple(chip.target for chip in SAMPLES.chips),
 )
 UNKNOWN = Batch(("0",), {}, None, targets=(Counts(*np.zeros((2, 0))),))
 
@@ -163,4 +161,4 @@ def test_what_does_not_go_together_is_refused(make, words):
 
 def test_a_task_that_finds_nothing_to_learn_from_is_named():
     with pytest.raises(LabelError, match=r"task 'values': .*no value that is known"):
-        SeveralTasks(PARTS).fitted(Chips(HEIGHT))
+        SeveralTasks(PARTS).fitted(chips_with(HEIGHT))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
 from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import Counts, PixelValues, SceneValue
 from earthloom.tasks.heads import ConvHead, DenseHead
 from earthloom.tasks.pixel_values import PixelValueTask
@@ -52,21 +54,11 @@ class As(DenseHead):
         return features
 
 
-class Chips:
-    """Samples of targets alone."""
-
-    specs, groups = {}, ()
-
-    def __init__(self, *targets):
-        self.targets = targets
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        target = self.targets[index]
-        shape = target.values.shape if isinstance(target, PixelValues) else (1, 1)
-        return Chip(str(index), Shape2d(*shape), {}, target=target)
+def chips_with(*targets):
+    """Chips in memory that hold targets alone."""
+    shapes = [t.values.shape if isinstance(t, PixelValues) else (1, 1) for t in targets]
+    pairs = enumerate(zip(targets, shapes, strict=True))
+    return Listed([Chip(str(at), Shape2d(*shape), {}, target=each) for at, (each, shape) in pairs])
 
 
 def _batch(*targets):
@@ -210,7 +202,7 @@ def test_a_scale_without_spread_or_values():
 def test_eight_chips_are_learnt_by_heart(criterion):
     rng = np.random.default_rng(1)
     targets = [SceneValue(float(v), "t/ha") for v in rng.normal(50, 10, 8)]
-    task = SceneValueTask("t/ha", "yield", criterion).fitted(Chips(*targets))
+    task = SceneValueTask("t/ha", "yield", criterion).fitted(chips_with(*targets))
     features = _features(torch.eye(8)[:, :, None, None])
     head = _learnt(task, targets, features)
     answer = task.answer(head, features)
@@ -229,7 +221,7 @@ def test_intervals_hold_their_level_where_the_noise_changes(criterion):
     values = [_pixels(100 + spread * rng.normal(size=(60, 60))) for _ in range(2)]
     side = torch.from_numpy(np.broadcast_to(spread > 5, (60, 60)).copy()).float()
     features = _features(torch.stack([1 - side, side])[None])
-    task = PixelValueTask("m", criterion=criterion).fitted(Chips(values[0]))
+    task = PixelValueTask("m", criterion=criterion).fitted(chips_with(values[0]))
     head = _learnt(task, values[:1], features)
     with torch.no_grad():
         answer = task.answer(head, features)
@@ -307,7 +299,7 @@ def test_another_unit_or_grid_is_refused():
     with pytest.raises(ContractError, match=r"\(1, 3, 3\), but the network answers for \(1, 2, 2"):
         task.loss(As(), _features(raw), _batch(_pixels(np.zeros((3, 3)))))
     with pytest.raises(LabelError, match="no value that is known"):
-        task.fitted(Chips(SceneValue(1.0, "m"), None))
+        task.fitted(chips_with(SceneValue(1.0, "m"), None))
 
 
 @pytest.mark.parametrize("kind", [PixelValueTask, SceneValueTask])
@@ -385,7 +377,7 @@ def test_corrected_intervals_hold_their_level(criterion, link):
     """However bad the interval is before: here of a head that knows nothing."""
     rng = np.random.default_rng(6)
     truth = [_pixels(rng.gamma(3, 4, (50, 50))) for _ in range(3)]
-    task = PixelValueTask("m", criterion=criterion, scale=Scale(link)).fitted(Chips(truth[0]))
+    task = PixelValueTask("m", criterion=criterion, scale=Scale(link)).fitted(chips_with(truth[0]))
     raw = torch.from_numpy(rng.normal(0, 0.4, (1, task.outputs, 50, 50))).float()
     answer = task.answer(As(), _features(raw))
     task = task.corrected([(answer, _batch(truth[1]))])
@@ -406,3 +398,73 @@ def test_corrections_take_enough_truths():
     with pytest.raises(LabelError, match="take 9 known ones or more to correct them by"):
         task.corrected([(answer, _batch(value))] * 8)
     assert task.corrected([(answer, _batch(value))] * 9).correction == 0
+
+
+# --- weights ---
+
+
+def _weighed(task, raw, truth, weight=None, seen=None):
+    """Loss, its slope and the metrics of numbers (N,) in a column of pixels."""
+    target = _pixels(truth.reshape(-1, 1))
+    weight = None if weight is None else torch.tensor(weight).float().reshape(1, -1, 1)
+    batch = Batch(("a",), {}, None, weight=weight, targets=(target,))
+    raw = raw.clone().requires_grad_()
+    features = _features(raw.T[None, :, :, None])
+    loss = task.loss(As(), features, batch)
+    loss.backward()
+    score = task.score()
+    score.update(task.answer(As(), features).detach(), batch)
+    corrected = None
+    if task.correction is None and len(truth) > 30:
+        answer = task.answer(As(), features).detach()
+        corrected = task.corrected([(answer, batch)]).correction
+    return loss.detach(), raw.grad, score.compute(), corrected
+
+
+@pytest.mark.parametrize("criterion", ALL, ids=lambda c: f"{c.name}{c.outputs}")
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 9999), size=st.sampled_from([5, 60]))
+def test_a_pixel_of_weight_2_is_the_same_pixel_twice(criterion, seed, size):
+    rng = np.random.default_rng(seed)
+    task = PixelValueTask("m", criterion=criterion)
+    times = rng.permutation(np.resize([0, 1, 2, 3, 1], size))
+    raw = torch.from_numpy(rng.normal(size=(size, task.outputs)).astype(np.float32))
+    truth = rng.normal(size=size).astype(np.float32)
+    often = np.repeat(np.arange(size), times)
+    loss, slope, found, correction = _weighed(task, raw, truth, times)
+    same, single, wanted, other = _weighed(task, raw[often], truth[often])
+    torch.testing.assert_close(loss, same)
+    torch.testing.assert_close(
+        slope, torch.zeros_like(slope).index_add(0, torch.tensor(often), single)
+    )
+    assert found == pytest.approx(wanted, nan_ok=True)
+    if size == 60:
+        assert correction == pytest.approx(other)
+
+
+def test_chips_count_as_the_mean_of_their_weights():
+    targets = [SceneValue(value, "t") for value in (1.0, 3.0, 8.0, 5.0)]
+    raw, times = torch.tensor([0.5, 4.0, 2.0, 5.0]), [2, 1, 0, 3]
+    weight = torch.tensor(times)[:, None, None] * torch.tensor([[0.5, 1.5]])
+    task = SceneValueTask("t", criterion=Squared())
+
+    def told(which, weight=None):
+        batch = Batch(("a",) * len(which), {}, None, weight=weight)
+        batch = replace(batch, targets=tuple(targets[at] for at in which))
+        features = _features(raw[which][:, None, None, None])
+        score = task.score()
+        score.update(task.answer(As(), features), batch)
+        return float(task.loss(As(), features, batch)), score.compute()
+
+    (loss, found), (same, wanted) = told([0, 1, 2, 3], weight), told([0, 0, 1, 3, 3, 3])
+    assert loss == pytest.approx(same)
+    assert found == pytest.approx(wanted, nan_ok=True)
+
+
+def test_values_of_weight_0_are_in_no_mean():
+    label, weight = np.ones((1, 3), np.uint8), np.array([[1, 0, 2]], np.float32)
+    chip = Chip("a", Shape2d(1, 3), {}, label, weight=weight, target=_pixels([[1, 100, 3]]))
+    assert PixelValueTask("m").fitted(Listed([chip])).scale.mean == 2
+    lost = replace(chip, weight=np.zeros_like(weight), target=SceneValue(100.0, "m"))
+    kept = replace(chip, target=SceneValue(2.0, "m"))
+    assert SceneValueTask("m").fitted(Listed([lost, kept])).scale.mean == 2

@@ -9,7 +9,7 @@ from earthloom.assess.figures import Picture
 from earthloom.assess.map_figures import field_picture
 from earthloom.assess.page import MONTHS, Context, Failure, Titles, render_page
 from earthloom.assess.pictures import Raster
-from earthloom.assess.words import grouped, percent, without_folders
+from earthloom.assess.words import grouped, is_month, percent, without_folders
 from earthloom.cube.blind import RARELY, BlindPlace, blind_places
 from earthloom.cube.coverage import Coverage
 from earthloom.stages import write_atomic
@@ -136,7 +136,7 @@ def _layer_context(coverage: Coverage) -> Context:
 
 def _panels(coverage: Coverage) -> tuple[list[Panel], str]:
     """The small maps and what their colours mean."""
-    calendar = all(len(month) == 7 and month[4] == "-" for month in coverage.months)
+    calendar = all(map(is_month, coverage.months))
     label = f"clear observations of a pixel in {'a month' if calendar else 'a time step'}"
     if calendar and len(coverage.months) > _MOST_PANELS:
         return _by_month_of_year(coverage), label + ", mean of the years"
@@ -249,7 +249,7 @@ def _month_words(month: str, one_year: bool) -> str:
 def _step_word(coverage: Coverage) -> str:
     if all(step.start == step.end for step in coverage.steps):
         return "date"
-    monthly = all(len(step.label) == 7 and step.label[4] == "-" for step in coverage.steps)
+    monthly = all(is_month(step.label) for step in coverage.steps)
     return "month" if monthly else "time step"
 
 

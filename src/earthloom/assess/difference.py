@@ -1,6 +1,7 @@
 """Mean, total and accuracy of a map of numbers from a simple random sample of its pixels."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,15 @@ import geopandas as gpd
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterWindow
-from scipy import stats
 
-from earthloom.assess.estimate import Interval
+from earthloom.assess.estimate import Interval, interval_json, or_none
+from earthloom.assess.sample import rows_at
+from earthloom.assess.strips import opened_onto, strips_of
 from earthloom.errors import LabelError
 
 Numbers = NDArray[np.float64]
-
-_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -72,16 +70,21 @@ def difference_estimate(
 
 def coverage_of(low: Numbers, high: Numbers, reference: Numbers) -> Interval:
     """Share of references within their interval, with Wilson's 95 % interval."""
+    from scipy.stats import binomtest
+
     inside = int(((low <= reference) & (reference <= high)).sum())
-    found = stats.binomtest(inside, len(reference)).proportion_ci(method="wilson")
+    found = binomtest(inside, len(reference)).proportion_ci(method="wilson")
     return Interval(inside / len(reference), float(found.low), float(found.high))
 
 
 def _mean(values: Numbers, pixels: int) -> Interval:
     """The mean over a population of `pixels`, from a simple random sample without replacement."""
+    # It takes a second to import, and no other verb needs it.
+    from scipy.stats import t
+
     count = len(values)
     variance = (1 - count / pixels) * float(values.var(ddof=1)) / count
-    reach = float(stats.t.ppf(0.975, count - 1)) * math.sqrt(max(variance, 0.0))
+    reach = float(t.ppf(0.975, count - 1)) * math.sqrt(max(variance, 0.0))
     mean = float(values.mean())
     return Interval(mean, mean - reach, mean + reach)
 
@@ -141,21 +144,11 @@ def _from_raster(path: Path, points: gpd.GeoDataFrame) -> Numbers:
 
 def _from_sample(path: Path, points: gpd.GeoDataFrame, column: str) -> Numbers:
     """The interpreter's numbers, found again by the points' places."""
-    table = gpd.read_file(path).to_crs(points.crs)
+    table = gpd.read_file(path)
     if column not in table:
         raise LabelError(f"the reference {path} has no column '{column}'")
-    known = {
-        (round(x, 2), round(y, 2)): value
-        for x, y, value in zip(table.geometry.x, table.geometry.y, table[column], strict=True)
-    }
-    keys = [(round(x, 2), round(y, 2)) for x, y in zip(points.geometry.x, points.geometry.y)]
-    missing = [key for key in keys if key not in known]
-    if missing:
-        raise LabelError(
-            f"the reference {path} lacks {len(missing)} of {len(keys)} sample points; it was made "
-            "for another map or another design: fill in the new sample.gpkg"
-        )
-    return np.asarray([_number(known[key], path, column) for key in keys])
+    values = table[column].iloc[rows_at(path, table, points)]
+    return np.asarray([_number(value, path, column) for value in values])
 
 
 def _number(value: object, path: Path, column: str) -> float:
@@ -182,38 +175,22 @@ class Known:
 def known_of(map_path: Path, truth_path: Path | None) -> Known:
     """Means over the whole map, strip by strip, and of the truth where there is one."""
     pixels, sums = 0, np.zeros(3)
-    with rasterio.open(map_path) as mapped:
-        for row in range(0, mapped.height, _ROWS):
-            rows = min(_ROWS, mapped.height - row)
-            window = RasterWindow(0, row, mapped.width, rows)
+    with (
+        rasterio.open(map_path) as mapped,
+        nullcontext() if truth_path is None else opened_onto(truth_path, mapped) as truth,
+    ):
+        for window in strips_of(mapped):
             values = mapped.read(1, window=window).astype(np.float64)
             seen = ~np.isnan(values)
             pixels += int(seen.sum())
             sums[0] += values[seen].sum()
-            if truth_path is not None:
-                truth = _onto(truth_path, mapped, window)[seen]
-                sums[1:] += truth.sum(), ((values[seen] - truth) ** 2).sum()
+            if truth is not None:
+                true = truth.read(1, window=window).astype(np.float64)[seen]
+                sums[1:] += true.sum(), ((values[seen] - true) ** 2).sum()
     means = sums / max(pixels, 1)
     if truth_path is None:
         means[1:] = math.nan
     return Known(pixels, float(means[0]), float(means[1]), math.sqrt(means[2]))
-
-
-def _onto(truth_path: Path, mapped: rasterio.DatasetReader, window: RasterWindow) -> Numbers:
-    with (
-        rasterio.open(truth_path) as source,
-        WarpedVRT(
-            source, crs=mapped.crs, transform=mapped.transform, width=mapped.width,
-            height=mapped.height, resampling=Resampling.nearest,
-        ) as truth,
-    ):  # fmt: skip
-        values: Numbers = truth.read(1, window=window).astype(np.float64)
-    return values
-
-
-def interval_json(interval: Interval) -> dict[str, float]:
-    """As `accuracy.json` has it."""
-    return {key: float(value) for key, value in asdict(interval).items()}
 
 
 def estimate_json(found: DifferenceEstimate) -> dict[str, Any]:
@@ -222,7 +199,7 @@ def estimate_json(found: DifferenceEstimate) -> dict[str, Any]:
         "rmse": found.rmse.value,
         "mae": found.mae,
         "bias": found.bias.value,
-        "r2": None if math.isnan(found.r2) else found.r2,
+        "r2": or_none(found.r2),
         "coverage": None if found.coverage is None else found.coverage.value,
     }
     ranges = {"rmse": found.rmse, "bias": found.bias}

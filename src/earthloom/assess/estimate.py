@@ -1,6 +1,7 @@
 """Area-weighted accuracy and area from a stratified sample (Olofsson et al. 2014)."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,16 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def interval_json(interval: Interval) -> dict[str, float | None]:
+    """As `accuracy.json` has it."""
+    return {key: or_none(value) for key, value in asdict(interval).items()}
+
+
+def or_none(value: float) -> float | None:
+    """A figure as JSON has it: None for NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Which pixels of a grid lie in an area, and where a grid lies on the Earth."""
 
+import math
+
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,7 @@ from pyproj import CRS
 from rasterio.features import geometry_mask
 from shapely import Geometry
 
+from earthloom.cube import Cube
 from earthloom.errors import DataError
 from earthloom.grid import Area
 
@@ -34,6 +37,11 @@ def inside(outline: Geometry | None, box: GeoBox) -> NDArray[np.bool_]:
         return np.ones(shape, np.bool_)
     mask: NDArray[np.bool_] = geometry_mask([outline], shape, box.affine, invert=True)
     return mask
+
+
+def common_multiple(cube: Cube) -> int:
+    """Pixels of a cube's base grid, both ways, that are whole pixels of every layer."""
+    return math.lcm(*(spec.factor for spec in cube.specs.values()))
 
 
 def degrees_of(area: Area) -> tuple[float, float, float, float]:

@@ -73,6 +73,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Captioned:
+    """A picture with a few words below it."""
+
+    picture: Picture
+    caption: str
+
+
+@dataclass(frozen=True)
 class ClassBar:
     """A class's area as a chart shows it, in hectares."""
 

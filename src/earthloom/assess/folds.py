@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from earthloom.assess.change_vectors import change_by_vectors
-from earthloom.assess.scores import Scores, confusion_of
+from earthloom.assess.estimate import or_none
+from earthloom.assess.extent import common_multiple
 from earthloom.chips.labels import Labels
 from earthloom.cube import Cube
 from earthloom.fit import Model
@@ -19,6 +20,7 @@ from earthloom.grid import Area
 from earthloom.sample import Samples, Shape2d, Window, chips_of
 from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses, decide
+from earthloom.tasks.class_scores import Confusion, confusion_of
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class FoldScores:
     """By fold: (K, K) counts, rows predicted, columns true."""
 
     @property
-    def pooled(self) -> Scores:
+    def pooled(self) -> Confusion:
         """Of all folds together, every pixel counting the same."""
-        return Scores(np.sum(list(self.confusions.values()), axis=0))
+        return Confusion(np.sum(list(self.confusions.values()), axis=0))
 
     def summary(self, task: PixelClasses, focus: str | None) -> dict[str, Any]:
         """Pooled and per-fold figures as JSON values."""
@@ -39,10 +41,10 @@ class FoldScores:
         figures: dict[str, Any] = {
             "accuracy": pooled.accuracy,
             "macro_f1": pooled.macro_f1,
-            "class_f1": dict(zip(task.names, _plain(pooled.f1))),
-            "confusion": pooled.confusion.tolist(),
+            "class_f1": dict(zip(task.names, map(or_none, pooled.f1))),
+            "confusion": pooled.matrix.tolist(),
             "folds": {
-                name: {"accuracy": Scores(c).accuracy, "confusion": c.tolist()}
+                name: {"accuracy": Confusion(c).accuracy, "confusion": c.tolist()}
                 for name, c in self.confusions.items()
             },
         }
@@ -50,7 +52,7 @@ class FoldScores:
             index = task.names.index(focus)
             figures |= {"f1": float(pooled.f1[index]), "iou": float(pooled.iou[index])}
             for name, counts in self.confusions.items():
-                figures["folds"][name]["f1"] = _plain(Scores(counts).f1)[index]
+                figures["folds"][name]["f1"] = or_none(Confusion(counts).f1[index])
         return figures
 
 
@@ -89,9 +91,5 @@ def score_change_vectors(
 
 def _padded(cube: Cube) -> Shape2d:
     """The base grid's shape, grown to a whole number of pixels of every layer."""
-    multiple = int(np.lcm.reduce([spec.factor for spec in cube.specs.values()]))
+    multiple = common_multiple(cube)
     return Shape2d(*(-(-size // multiple) * multiple for size in cube.shape))
-
-
-def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]

@@ -13,6 +13,7 @@ from earthloom.assess.figures import (
     BLUE,
     GREEN,
     ORANGE,
+    Captioned,
     Dots,
     Picture,
     accuracy_chart,
@@ -25,6 +26,7 @@ from earthloom.assess.pictures import (
     jpeg,
     png,
     read_codes,
+    thinned,
     true_colour,
     true_colour_of,
 )
@@ -77,14 +79,6 @@ class FoldsReportInputs:
     """Empty where there are no maps, as with a table of pixel series."""
     failed: Mapping[str, str]
     """Why scenes did not load, by their ids."""
-
-
-@dataclass(frozen=True)
-class Captioned:
-    """A picture with a few words below it."""
-
-    picture: Picture
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -210,7 +204,7 @@ def _place_view(place: PlaceInputs, inputs: FoldsReportInputs) -> PlaceView:
     codes = read_codes(place.map_folder / MAP, _MOST).values.astype(np.uint8)
     pictures.append(_classes_picture(codes, classes, name, "map"))
     if place.labels is not None:
-        reference = _thinned(place.labels.onto(place.area.box), codes.shape)
+        reference = thinned(place.labels.onto(place.area.box), codes.shape)
         pictures.append(_classes_picture(reference, classes, name, "reference"))
         if inputs.assess.focus is not None:
             code = next(c.code for c in classes if c.name == inputs.assess.focus)
@@ -292,14 +286,6 @@ def _place_words(name: str, inputs: FoldsReportInputs) -> str:
     if fold.get("f1") is not None:
         words += f", F1 of {inputs.assess.focus} {fold['f1']:.2f}"
     return words + "."
-
-
-def _thinned(codes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Every n-th of a raster's pixels, so that it has the shape of a picture."""
-    rows, cols = (
-        (np.arange(wanted) + 0.5) * size / wanted for size, wanted in zip(codes.shape, shape)
-    )
-    return codes[np.ix_(rows.astype(int), cols.astype(int))]
 
 
 def _size(image: NDArray[np.uint8]) -> tuple[int, int]:

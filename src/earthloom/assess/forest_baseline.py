@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
-from earthloom.assess.scores import confusion_of
+from earthloom.assess.extent import common_multiple
 from earthloom.cube import Cube
 from earthloom.progress import Tick
 from earthloom.sample import Shape2d, Window
 from earthloom.tasks import PixelClasses
+from earthloom.tasks.class_scores import confusion_of
 
 _TREES = 100
 _CHANGED, _UNCHANGED = 1000, 4000
@@ -75,7 +75,7 @@ def _draw(
 
 def _strips(cube: Cube) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Features (rows, W, F) strip by strip, with the first row of each; 0 where not seen."""
-    multiple = int(np.lcm.reduce([spec.factor for spec in cube.specs.values()]))
+    multiple = common_multiple(cube)
     margin = -(-(_AROUND // 2) // multiple) * multiple
     width = -(-cube.shape.cols // multiple) * multiple
     for row in range(0, cube.shape.rows, _ROWS):
@@ -86,6 +86,8 @@ def _strips(cube: Cube) -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 
 def _features(cube: Cube, window: Window) -> NDArray[np.float32]:
+    from scipy.ndimage import uniform_filter
+
     dates: list[list[NDArray[np.float32]]] = [[], []]
     for layer in cube.window(window).values():
         factor = layer.spec.factor

@@ -10,6 +10,7 @@ import jinja2
 import earthloom
 from earthloom.archive import Scene
 from earthloom.assess.observations import scenes_by_month
+from earthloom.assess.templating import environment_of
 from earthloom.assess.words import (
     grouped,
     hectares,
@@ -105,21 +106,9 @@ _TERMS = {"labels": "Labelled pixels", "pixels": "Pixels fitted on", "solution":
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("earthloom.assess", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    filters = (grouped, hectares, percent, range_hectares, range_percent)
+    environment = environment_of("earthloom.assess", {each.__name__: each for each in filters})
     environment.globals["months"] = MONTHS
-    environment.filters |= {
-        "grouped": grouped,
-        "hectares": hectares,
-        "percent": percent,
-        "range_hectares": range_hectares,
-        "range_percent": range_percent,
-    }
     return environment
 
 

@@ -4,7 +4,7 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -12,6 +12,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
 
 from earthloom.cube import Cube
 from earthloom.maps import CLASS_NODATA, PROBABILITY_NODATA, PROBABILITY_SCALE
@@ -22,6 +23,8 @@ _VISIBLE_NM = (665.0, 560.0, 490.0)
 """Wavelengths of red, green and blue."""
 _NEAR_NM = 40.0
 """How far from these a band may lie and still show the colour."""
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ def read_codes(path: Path, most: int) -> Raster:
     with rasterio.open(path) as source:
         shape = shape_within(source.height, source.width, most)
         codes = source.read(1, out_shape=shape, resampling=Resampling.mode)
-        box = GeoBox((source.height, source.width), source.transform, source.crs.to_wkt())
-    return Raster(codes, box.zoom_to(shape))
+        return Raster(codes, _box_of(source).zoom_to(shape))
 
 
 def read_confidence(path: Path, most: int) -> Raster:
@@ -65,7 +67,7 @@ def read_confidence(path: Path, most: int) -> Raster:
             stored = source.read(band, out_shape=shape, resampling=Resampling.nearest)
             seen |= stored != PROBABILITY_NODATA
             np.maximum(highest, np.where(stored == PROBABILITY_NODATA, 0, stored), out=highest)
-        box = GeoBox((source.height, source.width), source.transform, source.crs.to_wkt())
+        box = _box_of(source)
     confidence = np.where(seen, highest * np.float32(PROBABILITY_SCALE), np.float32(np.nan))
     return Raster(confidence, box.zoom_to(shape))
 
@@ -129,6 +131,18 @@ def shape_within(rows: int, cols: int, most: int) -> tuple[int, int]:
     if scale <= 1:
         return rows, cols
     return max(round(rows / scale), 1), max(round(cols / scale), 1)
+
+
+def thinned(values: NDArray[Kind], shape: tuple[int, ...]) -> NDArray[Kind]:
+    """Every n-th pixel (h, w) of a raster (H, W), so that it has the shape of a picture."""
+    rows, cols = (
+        (np.arange(wanted) + 0.5) * size / wanted for size, wanted in zip(values.shape, shape)
+    )
+    return values[np.ix_(rows.astype(int), cols.astype(int))]
+
+
+def _box_of(source: DatasetReader) -> GeoBox:
+    return GeoBox((source.height, source.width), source.transform, source.crs.to_wkt())
 
 
 def _nearest_band(spec: LayerSpec, wanted: float) -> str | None:

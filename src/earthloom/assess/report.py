@@ -16,9 +16,9 @@ from earthloom.assess.extent import crs_of, degrees_of, inside, outline_on
 from earthloom.assess.figures import (
     BLUE,
     ORANGE,
+    Captioned,
     ClassBar,
     Dots,
-    Picture,
     accuracy_chart,
     area_chart,
     confusion_chart,
@@ -35,7 +35,7 @@ from earthloom.assess.pictures import (
     true_colour,
     true_colour_of,
 )
-from earthloom.assess.words import answer, no_accuracy, percent, without_folders
+from earthloom.assess.words import answer, is_month, no_accuracy, percent, without_folders
 from earthloom.cube import Cube
 from earthloom.cube.coverage import coverage_of
 from earthloom.grid import Area
@@ -66,14 +66,6 @@ class ReportInputs:
     scenes: Sequence[Scene]
     failed: Mapping[str, str]
     """Why scenes did not load, by their ids."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture with its caption."""
-
-    picture: Picture
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +132,7 @@ def _map_context(inputs: ReportInputs, codes: Raster, bars: Sequence[ClassBar]) 
     return {"picture": picture, "caption": caption, "legend": ranked}
 
 
-def _view(cube: Cube, area: Area, layers: Sequence[LayerCounts]) -> Shown | None:
+def _view(cube: Cube, area: Area, layers: Sequence[LayerCounts]) -> Captioned | None:
     """What the satellite saw, in the time step that has most of the area; None without colours."""
     look = true_colour_of(cube)
     if look is None:
@@ -151,10 +143,10 @@ def _view(cube: Cube, area: Area, layers: Sequence[LayerCounts]) -> Shown | None
     raster = Raster(image, area.box.zoom_to(image.shape[:2]))
     alt = f"Satellite image of the area in true colour, {label}."
     caption = f"What the satellite saw, in true colour: {look.spec.sensor}, {label}."
-    return Shown(map_picture(raster, 5.0, alt), caption)
+    return Captioned(map_picture(raster, 5.0, alt), caption)
 
 
-def _confidence(map_folder: Path) -> Shown:
+def _confidence(map_folder: Path) -> Captioned:
     confidence = read_confidence(map_folder / PROBABILITY, 700)
     # Steps of a fiftieth are finer than the eye sees, and make the picture a fraction as large.
     steps = np.round(confidence.values.astype(np.float32) * 50) / 50
@@ -166,7 +158,7 @@ def _confidence(map_folder: Path) -> Shown:
         "How sure the model is: the probability that it gives to the most probable class. It is "
         "the model’s own opinion, not its accuracy; dark places deserve a second look."
     )
-    return Shown(picture, caption)
+    return Captioned(picture, caption)
 
 
 def _unmapped(codes: Raster, area: Area) -> float:
@@ -292,7 +284,6 @@ def _truth_context(figures: Mapping[str, Any], bars: Sequence[ClassBar]) -> Cont
 
 def _observed(counts: LayerCounts) -> Context:
     spec = counts.spec
-    monthly = len(spec.dates[0]) == 7
     title = f"{spec.sensor} at {spec.gsd:g} m"
     steps = [_short(step, spec.dates) for step in spec.dates]
     told = ", ".join(f"{_step_words(d)} {m:.1f}" for d, m in zip(spec.dates, counts.mean))
@@ -300,7 +291,7 @@ def _observed(counts: LayerCounts) -> Context:
     return {
         "title": title,
         "summary": _seen_words(counts),
-        "step_word": "month" if monthly else "date",
+        "step_word": "month" if is_month(spec.dates[0]) else "date",
         "map": field_picture(
             raster, (0.0, float(counts.most)), "clear observations",
             f"Map of clear observations, {title}: {counts.least} to {counts.most}.",
@@ -323,7 +314,7 @@ def _seen_words(counts: LayerCounts) -> str:
 
 def _step_words(step: str) -> str:
     """`2023-05` as `May 2023`; a date's number, or the whole period, as it is."""
-    if len(step) == 7 and step[4] == "-":
+    if is_month(step):
         return f"{MONTHS[int(step[5:]) - 1]} {step[:4]}"
     return "whole period" if step == "period" else f"date {step}"
 
@@ -331,7 +322,7 @@ def _step_words(step: str) -> str:
 def _short(step: str, steps: Sequence[str]) -> str:
     """A step's label on an axis: months of one year without the year."""
     words = _step_words(step)
-    if len(step) != 7:
+    if not is_month(step):
         return words
     one_year = len({each[:4] for each in steps}) == 1
     return words[:3] if one_year else f"{words[:3]} {words[-2:]}"

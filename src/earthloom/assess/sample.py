@@ -6,16 +6,15 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterWindow
 
+from earthloom.assess.strips import strips_of
 from earthloom.errors import DataError, LabelError
-
-_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,32 @@ def draw_sample(
     )
 
 
+def write_points(path: Path, points: gpd.GeoDataFrame) -> None:
+    """Writes a sample's points as a GeoPackage; the same points give the same bytes."""
+    # GeoPackage and GDAL would write the time of day into the file.
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
+    points.to_file(path, layer="sample", driver="GPKG")
+
+
+def rows_at(path: Path, filled: gpd.GeoDataFrame, points: gpd.GeoDataFrame) -> NDArray[np.intp]:
+    """(n,) which row of a sample that an interpreter has filled in, the file `path`, is each of the
+    sample's points: found again by its place, to the centimetre; LabelError if one is not there."""
+    there = filled.to_crs(points.crs).geometry
+    known = {place: row for row, place in enumerate(_places(there))}
+    wanted = _places(points.geometry)
+    missing = [place for place in wanted if place not in known]
+    if missing:
+        raise LabelError(
+            f"the reference {path} lacks {len(missing)} of {len(wanted)} sample points; it was "
+            "made for another map or another design: fill in the new sample.gpkg"
+        )
+    return np.array([known[place] for place in wanted], np.intp)
+
+
+def _places(points: gpd.GeoSeries) -> list[tuple[float, float]]:
+    return [(round(x, 2), round(y, 2)) for x, y in zip(points.x, points.y, strict=True)]
+
+
 def _pixel_area_ha(source: DatasetReader, path: Path) -> float:
     if not source.crs.is_projected:
         raise DataError(
@@ -116,9 +141,7 @@ def _strips(
     source: DatasetReader, keep_out: gpd.GeoSeries | None, strata: Strata
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.bool_]]]:
     """Strips of the map: first row, classes (rows, W), and where points may lie."""
-    for row in range(0, source.height, _ROWS):
-        rows = min(_ROWS, source.height - row)
-        window = RasterWindow(0, row, source.width, rows)
+    for window in strips_of(source):
         classes = strata(source.read(1, window=window))
         free = np.ones(classes.shape, np.bool_)
         if keep_out is not None:
@@ -126,7 +149,7 @@ def _strips(
             if len(near):
                 transform = source.window_transform(window)
                 free = geometry_mask(near, classes.shape, transform, all_touched=True)
-        yield row, classes, free
+        yield window.row_off, classes, free
 
 
 def _allocate(eligible: dict[int, int], design: SampleDesign) -> dict[int, int]:

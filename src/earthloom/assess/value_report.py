@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from earthloom.archive import Scene
 from earthloom.assess.figures import Picture
 from earthloom.assess.page import Context, Titles, how_made, render, scene_context
-from earthloom.assess.pictures import png, shape_within
+from earthloom.assess.pictures import png, shape_within, thinned
 from earthloom.assess.value_figures import residual_chart, scatter_chart
 from earthloom.assess.value_words import folds_answer, number, sample_answer, unchecked_answer
 from earthloom.chips.labels import RasterValues, VectorValues
@@ -149,7 +149,7 @@ def _place_view(place: ValuePlace, inputs: ValueReportInputs) -> Context:
         text = f"At half of the pixels the interval is narrower than {number(middle)} {unit}."
         panels.append(_panel(width, least, most, f"width of the interval, {unit}", name))
     if isinstance(place.labels, RasterValues):
-        labels = _thinned(place.labels.onto(place.area.box), bands[0].shape)
+        labels = thinned(place.labels.onto(place.area.box), bands[0].shape)
         panels.append(_panel(labels, low, high, f"labels, {unit}", name))
     return {"name": name, "text": text, "panels": panels}
 
@@ -189,11 +189,3 @@ def coloured_values(values: Image, low: float, high: float) -> NDArray[np.uint8]
     image = np.rint(colormaps[_RAMP](np.nan_to_num(share)) * 255).astype(np.uint8)
     image[..., 3] = np.where(np.isfinite(values), 255, 0)
     return np.asarray(image, np.uint8)
-
-
-def _thinned(values: Image, shape: tuple[int, ...]) -> Image:
-    """Every n-th pixel, so that it has the shape of a picture."""
-    rows, cols = (
-        (np.arange(wanted) + 0.5) * size / wanted for size, wanted in zip(values.shape, shape)
-    )
-    return values[np.ix_(rows.astype(int), cols.astype(int))]

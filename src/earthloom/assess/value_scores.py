@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from earthloom.assess.estimate import or_none
 from earthloom.fit import Model
 from earthloom.sample import Samples, chips_of
 from earthloom.sample.batch import Batch, collate
@@ -83,7 +84,7 @@ def mean_answers(
 
 def plain(metrics: Mapping[str, float]) -> dict[str, float | None]:
     """Metrics as JSON has them: None for NaN."""
-    return {name: None if math.isnan(value) else float(value) for name, value in metrics.items()}
+    return {name: or_none(value) for name, value in metrics.items()}
 
 
 def _some(value: Tensor, truth: Tensor, random: np.random.Generator) -> NDArray[np.float32]:

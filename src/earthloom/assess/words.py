@@ -65,6 +65,11 @@ def range_hectares(interval: IntervalFigures) -> str:
     return f"{low} to {hectares(interval['high'])}"
 
 
+def is_month(step: str) -> bool:
+    """Whether a time step's label is a month, such as `2023-05`."""
+    return len(step) == 7 and step[4] == "-"
+
+
 def answer(figures: Mapping[str, Any]) -> list[str]:
     """The sentences at the top of a report on a map whose accuracy is known."""
     overall = figures["overall_accuracy"]

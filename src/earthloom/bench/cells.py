@@ -1,7 +1,7 @@
 """The unit of work: one dataset, division, encoder, adaptation, budget and seed; and its rows."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import pandas as pd
 
@@ -140,13 +140,17 @@ def rows_frame(rows: tuple[Row, ...]) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in rows], columns=list(ROW_COLUMNS))
 
 
+def row_of(cell: Cell) -> Row:
+    """A row that says which cell it is of, and no more."""
+    return Row(
+        cell.key, cell.dataset, cell.division, cell.encoder, cell.adaptation, str(cell.budget),
+        cell.seed,
+    )  # fmt: skip
+
+
 def failed(cell: Cell, status: str, reason: str) -> Outcome:
     """A cell without figures, and why."""
-    row = Row(
-        cell.key, cell.dataset, cell.division, cell.encoder, cell.adaptation, str(cell.budget),
-        cell.seed, status=status, reason=" ".join(reason.split()),
-    )  # fmt: skip
-    return Outcome((row,))
+    return Outcome((replace(row_of(cell), status=status, reason=" ".join(reason.split())),))
 
 
 def _key(bench: Bench, digest: str, *named: str | int) -> str:

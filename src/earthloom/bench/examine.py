@@ -1,8 +1,9 @@
 """Testing a fitted model: its answers counted by test group."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 import numpy as np
 import torch
@@ -38,8 +39,8 @@ class Reading(Protocol):
 
 
 @dataclass(frozen=True)
-class PixelReading:
-    """Class probabilities of pixels (K, H, W) against the chip's label."""
+class ClassReading(ABC):
+    """Probabilities of K classes, one of which is true."""
 
     classes: int
 
@@ -47,12 +48,14 @@ class PixelReading:
     def tally(self) -> ClassTally:
         return ClassTally(self.classes)
 
-    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
-        label = chip.usable_label
-        assert label is not None
-        labelled = (label > 0) & (label <= self.classes)
-        shares = answer.numpy().reshape(len(answer), -1).T[labelled.ravel()]
-        true = label[labelled].astype(np.intp) - 1
+    @abstractmethod
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]: ...
+
+    def counted(
+        self, model: Model, shares: NDArray[np.floating], true: NDArray[np.integer]
+    ) -> tuple[Sums, int, int]:
+        """Sums of probabilities (N, K) and class indices (N,), by the model's threshold where it
+        has one, else by the most probable class; how many were answered, of how many."""
         seen = np.isfinite(shares).all(axis=1)
         return _decided(self.tally, model, shares[seen], true[seen]), int(seen.sum()), len(seen)
 
@@ -60,25 +63,26 @@ class PixelReading:
         return self.tally.constant(sums, int(counts.sum(axis=0).argmax()))
 
 
-@dataclass(frozen=True)
-class SceneReading:
+@final
+class PixelReading(ClassReading):
+    """Class probabilities of pixels (K, H, W) against the chip's label."""
+
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        label = chip.usable_label
+        assert label is not None
+        labelled = (label > 0) & (label <= self.classes)
+        shares = answer.numpy().reshape(len(answer), -1).T[labelled.ravel()]
+        return self.counted(model, shares, label[labelled].astype(np.intp) - 1)
+
+
+@final
+class SceneReading(ClassReading):
     """Class probabilities of a chip (K,) against its one class."""
-
-    classes: int
-
-    @property
-    def tally(self) -> ClassTally:
-        return ClassTally(self.classes)
 
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
         if not isinstance(chip.target, SceneClasses) or len(chip.target.codes) != 1:
             return np.zeros(self.tally.width), 0, 0
-        shares, true = answer.numpy()[None], np.array([chip.target.codes[0] - 1])
-        seen = np.isfinite(shares).all(axis=1)
-        return _decided(self.tally, model, shares[seen], true[seen]), int(seen.sum()), 1
-
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        return self.tally.constant(sums, int(counts.sum(axis=0).argmax()))
+        return self.counted(model, answer.numpy()[None], np.array([chip.target.codes[0] - 1]))
 
 
 @dataclass(frozen=True)
@@ -104,37 +108,43 @@ class LabelsReading:
 
 
 @dataclass(frozen=True)
-class ValueReading:
-    """A chip's value (first of P) against the true one."""
+class NumberReading(ABC):
+    """Numbers against true ones."""
 
     tally: ValueTally = field(default_factory=ValueTally)
 
-    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
-        if not isinstance(chip.target, SceneValue) or not np.isfinite(chip.target.value):
-            return np.zeros(self.tally.width), 0, 0
-        said = answer.numpy().reshape(-1)[:1]
-        return self.tally.of(said, np.array([chip.target.value])), int(np.isfinite(said)[0]), 1
+    @abstractmethod
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]: ...
+
+    def counted(
+        self, said: NDArray[np.floating], true: NDArray[np.floating]
+    ) -> tuple[Sums, int, int]:
+        """Sums of answers (N,) to N known numbers; how many were answered, of how many."""
+        return self.tally.of(said, true), int(np.isfinite(said).sum()), len(said)
 
     def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
         return self.tally.constant(sums, float(np.nanmean(values)))
 
 
-@dataclass(frozen=True)
-class PixelValueReading:
-    """Values of pixels (first plane of (P, H, W)) against those that are known."""
+@final
+class ValueReading(NumberReading):
+    """A chip's value (first of P) against the true one."""
 
-    tally: ValueTally = field(default_factory=ValueTally)
+    def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
+        if not isinstance(chip.target, SceneValue) or not np.isfinite(chip.target.value):
+            return np.zeros(self.tally.width), 0, 0
+        return self.counted(answer.numpy().reshape(-1)[:1], np.array([chip.target.value]))
+
+
+@final
+class PixelValueReading(NumberReading):
+    """Values of pixels (first plane of (P, H, W)) against those that are known."""
 
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
         if not isinstance(chip.target, PixelValues):
             return np.zeros(self.tally.width), 0, 0
         known = np.isfinite(chip.target.values)
-        said = answer.numpy()[0][known]
-        sums = self.tally.of(said, chip.target.values[known])
-        return sums, int(np.isfinite(said).sum()), len(said)
-
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        return self.tally.constant(sums, float(np.nanmean(values)))
+        return self.counted(answer.numpy()[0][known], chip.target.values[known])
 
 
 def reading_of(task: str, classes: int) -> Reading | None:
@@ -175,12 +185,6 @@ class Examination:
             self.by_group[chip.group] = sums if known is None else known + sums
             self.answered += answered
             self.labelled += labelled
-
-    def add_sums(self, by_group: Mapping[str, Sums]) -> None:
-        """Adds sums that were counted elsewhere."""
-        for group, sums in by_group.items():
-            known = self.by_group.get(group)
-            self.by_group[group] = sums if known is None else known + sums
 
     @property
     def sums(self) -> tuple[tuple[str, ...], Sums]:

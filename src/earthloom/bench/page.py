@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 import earthloom
+from earthloom.assess.templating import environment_of
 from earthloom.bench.cells import OK
 from earthloom.bench.plots import (
     capability_picture,
@@ -171,12 +172,4 @@ def _short(value: float) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("earthloom.bench", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "short": _short}
-    return environment
+    return environment_of("earthloom.bench", {"number": _number, "short": _short})

@@ -14,13 +14,13 @@ from earthloom.sample import (
     IGNORE,
     UNLABELLED,
     Chip,
-    Layer,
     LayerSpec,
     Samples,
     Shape2d,
     Window,
 )
 from earthloom.sample.chip import Moments
+from earthloom.sample.fitted import cut_chip
 from earthloom.sample.target import PixelValues
 
 HELD_BYTES = 500_000_000
@@ -155,33 +155,21 @@ def cut_into_pieces(samples: Samples, size: int) -> Pieces:
 
 def cut(chip: Chip, piece: Piece) -> Chip:
     """A window of a chip, with the part of its label that is new."""
-    window = piece.window
-    rows = slice(window.row, window.row + window.shape.rows)
-    cols = slice(window.col, window.col + window.shape.cols)
-    label, target = chip.label, chip.target
-    old = np.ones(window.shape, np.bool_)
-    old[piece.new[0] :, piece.new[1] :] = False
-    if label is not None:
-        label = np.where(old, np.uint8(IGNORE), label[rows, cols])
-    if isinstance(target, PixelValues):
-        target = replace(
-            target, values=np.where(old, np.float32(np.nan), target.values[rows, cols])
-        )
-    elif target is not None:
+    if chip.target is not None and not isinstance(chip.target, PixelValues):
         raise ContractError(
             f"chip {chip.id} has an answer of the whole image, which cannot be cut into pieces; "
             "leave 'size' out"
         )
-    return replace(
-        chip,
-        id=f"{chip.id}_{window.row}_{window.col}",
-        shape=window.shape,
-        layers={key: _cut_layer(layer, window) for key, layer in chip.layers.items()},
-        label=label,
-        target=target,
-        weight=None if chip.weight is None else chip.weight[rows, cols],
-        place=None if chip.place is None else chip.place.window(window),
-    )
+    part = cut_chip(chip, piece.window)
+    old = np.ones(part.shape, np.bool_)
+    old[piece.new[0] :, piece.new[1] :] = False
+    label, target = part.label, part.target
+    if label is not None:
+        label = np.where(old, np.uint8(IGNORE), label)
+    if isinstance(target, PixelValues):
+        target = replace(target, values=np.where(old, np.float32(np.nan), target.values))
+    name = f"{chip.id}_{piece.window.row}_{piece.window.col}"
+    return replace(part, id=name, label=label, target=target)
 
 
 def draw_evenly(groups: Sequence[str], most: int) -> NDArray[np.intp]:
@@ -265,13 +253,6 @@ class FewLabels:
         label = np.full(chip.label.size, UNLABELLED, np.uint8)
         label[self.kept[number]] = chip.label.ravel()[self.kept[number]]
         return replace(chip, label=label.reshape(chip.label.shape))
-
-
-def _cut_layer(layer: Layer, window: Window) -> Layer:
-    at = window.coarser(layer.spec.factor)
-    rows = slice(at.row, at.row + at.shape.rows)
-    cols = slice(at.col, at.col + at.shape.cols)
-    return replace(layer, pixels=layer.pixels[..., rows, cols], valid=layer.valid[..., rows, cols])
 
 
 def _starts(length: int, side: int) -> list[tuple[int, int]]:

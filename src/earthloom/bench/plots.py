@@ -106,11 +106,8 @@ def efficiency_picture(board: Leaderboard) -> str:
             x, y = zip(*curve, strict=True)
             colour, mark = _style(number)
             axes.plot(x, y, color=colour, marker=mark, markersize=4, linewidth=1.4, label=line.name)
-        _log_axis(axes, [x for curve in board.curves.values() for x, _ in curve])
-        axes.set_xlabel("labels learned from (geometric mean over datasets)", fontsize=8.5)
-        axes.set_ylabel("normalised score", fontsize=8.5)
-        _plain(axes)
-        _legend(axes)
+        labels = [x for curve in board.curves.values() for x, _ in curve]
+        _scores_over(axes, labels, "labels learned from (geometric mean over datasets)")
         return _svg(figure, "efficiency")
 
 
@@ -125,11 +122,8 @@ def cost_picture(lines: Sequence[Line]) -> str:
                 color=colour, marker=mark, markersize=5.5, linewidth=1, capsize=2, label=line.name,
                 linestyle="none",
             )  # fmt: skip
-        _log_axis(axes, [line.fit_s for line in lines])
-        axes.set_xlabel("seconds to search and fit (geometric mean over datasets)", fontsize=8.5)
-        axes.set_ylabel("normalised score", fontsize=8.5)
-        _plain(axes)
-        _legend(axes)
+        seconds = [line.fit_s for line in lines]
+        _scores_over(axes, seconds, "seconds to search and fit (geometric mean over datasets)")
         return _svg(figure, "cost")
 
 
@@ -149,13 +143,18 @@ def _bracket(axes: "Axes", groups: Sequence[tuple[str, str]]) -> None:
         )  # fmt: skip
 
 
-def _plain(axes: "Axes") -> None:
+def _scores_over(axes: "Axes", values: Sequence[float], words: str) -> None:
+    """Axes of scores over `values` on a logarithmic axis, with the legend beside them."""
+    _log_axis(axes, values)
+    axes.set_xlabel(words, fontsize=8.5)
+    axes.set_ylabel("normalised score", fontsize=8.5)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, colors=SOFT)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GRID)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
 
 
 def _height(entries: int) -> float:
@@ -180,10 +179,6 @@ def _log_axis(axes: "Axes", values: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-
-
-def _legend(axes: "Axes") -> None:
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
 
 
 def _style(number: int) -> tuple[str, str]:

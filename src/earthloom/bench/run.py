@@ -26,6 +26,7 @@ from earthloom.bench.cells import (
     Row,
     cells_of,
     failed,
+    row_of,
 )
 from earthloom.bench.cost import flops_of, size_of, spent
 from earthloom.bench.examine import Examination, Reading, batches, main_score, reading_of
@@ -312,9 +313,8 @@ def _outcome(shared: _Bench, cell: Cell, found: _Fitted, folds: int) -> Outcome:
 def _common(shared: _Bench, cell: Cell, found: _Fitted, folds: int) -> Row:
     tags = tags_of(shared.problem)
     tested = found.examinations[WHOLE].tested
-    return Row(
-        cell.key, cell.dataset, cell.division, cell.encoder, cell.adaptation, str(cell.budget),
-        cell.seed,
+    return replace(
+        row_of(cell),
         labels=float(np.mean(found.labels)),
         folds=folds,
         leak="; ".join(sorted({each for each in found.leaks if each})),
@@ -332,7 +332,7 @@ def _common(shared: _Bench, cell: Cell, found: _Fitted, folds: int) -> Row:
         bands=tags["bands"],
         temporality=tags["temporality"],
         sensors=tags["sensors"],
-    )  # fmt: skip
+    )
 
 
 def _intervals(

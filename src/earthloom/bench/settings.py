@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from earthloom.bench.registry import adaptation_names, encoder_names
 from earthloom.datasets import LAYOUTS, Capabilities, known_datasets
-from earthloom.errors import ProjectError, choices
-from earthloom.explain import explain, keys_of
+from earthloom.errors import choices
 from earthloom.project import Settings
+from earthloom.project.read import read_settings
 
 DATA_VARIABLE = "EARTHLOOM_DATA"
 """Environment variable that says where the folders of datasets lie."""
@@ -161,21 +160,7 @@ def load_bench(file: Path | str, data: Path | None = None, out: Path | None = No
     `data` goes before the environment variable `EARTHLOOM_DATA`, which goes before the file's key.
     """
     file = Path(file)
-    text = _text(file)
-    try:
-        node, content = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
-        raise ProjectError(f"{file}{line}: not valid YAML: {problem}") from error
-    if not isinstance(content, dict):
-        raise ProjectError(f"{file}: a bench is a mapping of keys such as {keys_of(Bench)}")
-    try:
-        bench = Bench.model_validate(content | _changes(data, out))
-    except ValidationError as error:
-        words = explain(error, node, Bench).replace(": the project: ", ": the bench file: ")
-        raise ProjectError(f"{file}{words}") from error
+    bench = read_settings(file, Bench, "bench", _changes(data, out))
     bench._file = file.absolute()
     return bench
 
@@ -185,12 +170,3 @@ def _changes(data: Path | None, out: Path | None) -> dict[str, Any]:
     chosen = data if data is not None else Path(told) if told else None
     changes = {"data": chosen, "out": out}
     return {key: str(path.absolute()) for key, path in changes.items() if path is not None}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ProjectError(f"cannot read the bench file {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ProjectError(f"{file}: not text in UTF-8: {error}") from error

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from earthloom.bench.tally import Sums
 
@@ -51,6 +50,8 @@ def interval(draws: Scores, level: float = 0.95) -> tuple[float, float]:
 
 def interquartile_mean(scores: Scores) -> float:
     """Mean of the middle half of all scores, as many cut off at both ends (Agarwal et al. 2021)."""
+    from scipy import stats
+
     known = np.ravel(scores)[np.isfinite(np.ravel(scores))]
     return float(stats.trim_mean(known, 0.25)) if len(known) else float("nan")
 
@@ -104,6 +105,8 @@ class Ranking:
 
 def rank(names: Sequence[str], scores: Scores, alpha: float = 0.05) -> Ranking:
     """Ranks competitors by scores (N, K), higher is better, of datasets that all were run on."""
+    from scipy import stats
+
     datasets, count = scores.shape
     ranks = stats.rankdata(-scores, axis=1)
     friedman, critical = float("nan"), float("nan")
@@ -118,6 +121,8 @@ def rank(names: Sequence[str], scores: Scores, alpha: float = 0.05) -> Ranking:
 def nemenyi(competitors: int, datasets: int, alpha: float = 0.05) -> float:
     """Critical difference of mean ranks: q sqrt(k (k + 1) / 6 N), q the studentised range's
     quantile over sqrt 2 (Nemenyi 1963; Demsar 2006)."""
+    from scipy import stats
+
     quantile = stats.studentized_range.ppf(1 - alpha, competitors, np.inf) / np.sqrt(2)
     return float(quantile * np.sqrt(competitors * (competitors + 1) / (6 * datasets)))
 
@@ -146,6 +151,8 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def _wilcoxon(differences: Scores) -> float:
+    from scipy import stats
+
     if not len(differences) or not differences.any():
         return 1.0
     return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)

@@ -15,6 +15,7 @@ from earthloom.bench.statistics import (
     Estimate,
     Ranking,
     area_over_log_budget,
+    group_draws,
     interval,
     rank,
     stratified_bootstrap,
@@ -335,7 +336,7 @@ def _draws(
     if any(each is None for each in tables):
         return np.asarray(values[picked].mean(axis=1))
     names = sorted({group for each in tables if each is not None for group in each["group"]})
-    weights = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    weights = group_draws(len(names), resamples, random)
     drawn = []
     for each in tables:
         assert each is not None

@@ -140,9 +140,7 @@ class LabelsTally(Tally):
         return np.concatenate([part.sum(axis=0) for part in parts]).astype(np.float64)
 
     def metrics(self, sums: Sums) -> Mapping[str, NDArray[np.float64]]:
-        hit, false, missed, absent = np.moveaxis(
-            sums.reshape(*sums.shape[:-1], 4, self.classes), -2, 0
-        )
+        hit, false, missed, absent = self._parts(sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = 2 * hit / (2 * hit + false + missed)
             total = [each.sum(axis=-1) for each in (hit, false, missed, absent)]
@@ -152,12 +150,14 @@ class LabelsTally(Tally):
 
     def constant(self, sums: Sums, present: NDArray[np.bool_]) -> Sums:
         """The sums (..., S) had the same classes (K,) always been predicted."""
-        hit, false, missed, absent = np.moveaxis(
-            sums.reshape(*sums.shape[:-1], 4, self.classes), -2, 0
-        )
+        hit, false, missed, absent = self._parts(sums)
         true, untrue = hit + missed, false + absent
         parts = [true * present, untrue * present, true * ~present, untrue * ~present]
         return np.concatenate(parts, axis=-1)
+
+    def _parts(self, sums: Sums) -> Sums:
+        """(4, ..., K) hits, false alarms, misses and true absences."""
+        return np.moveaxis(sums.reshape(*sums.shape[:-1], 4, self.classes), -2, 0)
 
 
 @final

@@ -1,18 +1,10 @@
-"""Labels of single things on a grid: boxes around them, or parcels with a number each.
+"""Labels of single things on a grid: boxes around them, or parcels with a number each."""
 
-Boxes may also come from tables of images without georeference: COCO (Lin et al. 2014), Pascal VOC
-(Everingham et al. 2010), or a CSV.
-"""
-
-import json
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -20,11 +12,7 @@ from rasterio.features import rasterize
 
 from earthloom.chips.label_dates import EVER, Period
 from earthloom.chips.label_vector import VectorLabels
-from earthloom.chips.label_vocabulary import IGNORE, Vocabulary
-from earthloom.errors import LabelError, choices
-from earthloom.sample import UNLABELLED
-
-_CSV = ("image", "xmin", "ymin", "xmax", "ymax", "class")
+from earthloom.chips.label_vocabulary import IGNORE
 
 
 @dataclass(frozen=True)
@@ -85,98 +73,6 @@ def parcels_of(labels: VectorLabels, box: GeoBox) -> Parcels:
     )
 
 
-def read_coco(path: Path, vocabulary: Vocabulary) -> dict[str, Boxes]:
-    """The boxes of a COCO file by the images' file names; images without boxes are there as well.
-
-    LabelError for a file that is none, an unknown class, or a box without extent.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images = {each["id"]: str(each["file_name"]) for each in content["images"]}
-        names = {each["id"]: str(each["name"]) for each in content["categories"]}
-        rows = [
-            (images[each["image_id"]], *_from_width(each["bbox"]), names[each["category_id"]])
-            for each in content["annotations"]
-        ]
-    except (OSError, UnicodeError, ValueError, KeyError, TypeError) as error:
-        raise LabelError(f"the labels {path} are no COCO file: {error!r}") from error
-    found = _boxes_by_image(rows, path, vocabulary)
-    return {name: found.get(name, _none()) for name in images.values()}
-
-
-def read_voc(path: Path, vocabulary: Vocabulary) -> dict[str, Boxes]:
-    """The boxes of a Pascal VOC file, whose pixels count from 1, by the image's file name."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if "<!" in text.replace("<!--", ""):
-            raise LabelError(f"the labels {path} have a document type, which is not read")
-        root = ET.fromstring(text)
-        image = _text(root, "filename")
-        rows = [
-            (
-                image,
-                float(_text(one, "bndbox/xmin")) - 1,
-                float(_text(one, "bndbox/ymin")) - 1,
-                float(_text(one, "bndbox/xmax")),
-                float(_text(one, "bndbox/ymax")),
-                _text(one, "name"),
-            )
-            for one in root.iter("object")
-        ]
-    except (OSError, UnicodeError, ValueError, ET.ParseError) as error:
-        raise LabelError(f"the labels {path} are no Pascal VOC file: {error}") from error
-    return {image: _none()} | _boxes_by_image(rows, path, vocabulary)
-
-
-def read_box_table(path: Path, vocabulary: Vocabulary) -> dict[str, Boxes]:
-    """The boxes of a CSV with the columns image, xmin, ymin, xmax, ymax (edges) and class."""
-    try:
-        table = pd.read_csv(path)
-    except (OSError, UnicodeError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise LabelError(f"the labels {path} cannot be read: {words}") from error
-    missing = [column for column in _CSV if column not in table.columns]
-    if missing:
-        raise LabelError(
-            f"the labels {path} have no column '{missing[0]}'; they have: {choices(table.columns)}"
-        )
-    rows = [
-        (str(image), float(x0), float(y0), float(x1), float(y1), str(name))
-        for image, x0, y0, x1, y1, name in zip(
-            table["image"], *(pd.to_numeric(table[c], errors="coerce") for c in _CSV[1:5]),
-            table["class"], strict=True,
-        )
-    ]  # fmt: skip
-    return _boxes_by_image(rows, path, vocabulary)
-
-
-_Row = tuple[str, float, float, float, float, str]
-
-
-def _boxes_by_image(rows: Sequence[_Row], path: Path, vocabulary: Vocabulary) -> dict[str, Boxes]:
-    found: dict[str, list[tuple[tuple[float, ...], int]]] = {}
-    for number, (image, *bounds, name) in enumerate(rows, start=1):
-        left, top, right, bottom = bounds
-        if not (np.isfinite(bounds).all() and left < right and top < bottom):
-            raise LabelError(
-                f"box {number} of the labels {path} has no extent: "
-                f"{choices(f'{edge:g}' for edge in bounds)} (left, top, right, bottom)"
-            )
-        code = vocabulary.code(name)
-        if code is None:
-            raise vocabulary.unknown(name, f"box {number} of the labels {path}")
-        boxes = found.setdefault(image, [])
-        if code not in (UNLABELLED, IGNORE):
-            boxes.append((tuple(bounds), code))
-    return {
-        image: Boxes(
-            np.array([bounds for bounds, _ in boxes], np.float32).reshape(-1, 4),
-            np.array([code for _, code in boxes], np.uint8),
-        )
-        for image, boxes in found.items()
-    }
-
-
 def _near(labels: VectorLabels, box: GeoBox) -> gpd.GeoDataFrame:
     """Lines and polygons that meet a grid, in its CRS and in the order of the file."""
     here = labels.to(box).shapes
@@ -201,20 +97,3 @@ def _burn(
         pairs, out_shape=size, transform=box.affine, fill=0, dtype="int32"
     )
     return burned
-
-
-def _from_width(bounds: Sequence[float]) -> tuple[float, float, float, float]:
-    """COCO's left, top, width, height as edges."""
-    left, top, width, height = (float(each) for each in bounds)
-    return left, top, left + width, top + height
-
-
-def _text(node: ET.Element, path: str) -> str:
-    text = node.findtext(path)
-    if text is None:
-        raise ValueError(f"<{path}> is missing in <{node.tag}>")
-    return text.strip()
-
-
-def _none() -> Boxes:
-    return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.uint8))

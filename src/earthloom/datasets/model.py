@@ -64,6 +64,14 @@ class EntryLayer:
     nodata: float | None = None
     """The number of pixels without data, in all bands."""
     dates: tuple[str, ...] = ("static",)
+    dates_in_bands: bool = False
+    """The array's bands are all bands of the first date, then those of the second, and so on."""
+    only: int | None = None
+    """Which date of an array with several this layer is, from 0; all of them unless said."""
+    ragged: bool = False
+    """Samples may have fewer dates; those that are missing come last, and nothing is seen then."""
+    wavelengths_nm: tuple[float, ...] = ()
+    """Of each band, where the sensor is none of ours."""
     key: str = "image"
     """What the reader calls the array."""
     first: int = 0
@@ -74,7 +82,7 @@ class EntryLayer:
     @cached_property
     def spec(self) -> LayerSpec:
         """The layer as chips have it."""
-        waves: tuple[float | None, ...] = (None,) * len(self.bands)
+        waves: tuple[float | None, ...] = self.wavelengths_nm or (None,) * len(self.bands)
         if self.sensor in known_sensors():
             sensor = load_sensor(self.sensor)
             waves = tuple(sensor.band(name).wavelength_nm for name in self.bands)
@@ -106,6 +114,12 @@ class Source:
     """Further arguments of the reader."""
     target: str = ""
     """What TorchGeo's reader calls the answer."""
+    images: str = ""
+    """Where a sample's image lies in the folder, if TorchGeo's reader keeps its name alone: `{}` is
+    that name, and SPLIT the reader's name of the split. It tells the place."""
+    labels: str = ""
+    """A second class of TorchGeo, whose classes of pixels lie over the first one's images; both are
+    sampled by bounds, and cut into squares of the entry's size."""
     dates: str = ""
     """A pattern whose first group is a date as YYYYMMDD, in the paths of TorchGeo's reader."""
 

@@ -92,6 +92,10 @@ def _mistakes(entry: Entry) -> list[tuple[tuple[str | int, ...], str]]:
         if layer.range[0] >= layer.range[1] or not layer.range[0] < layer.peak <= layer.range[1]:
             what = f"{layer.range} must rise, and hold the peak {layer.peak:g}"
             found.append((("layers", at, "range"), what))
+        waves = len(layer.wavelengths_nm)
+        if waves and (waves != len(layer.bands) or layer.sensor in known_sensors()):
+            what = f"{waves} given for {len(layer.bands)} bands; a known sensor has its own"
+            found.append((("layers", at, "wavelengths_nm"), what))
         if layer.sensor not in known_sensors():
             continue
         bands = load_sensor(layer.sensor).by_name

@@ -22,6 +22,8 @@ class ReadReport:
 
     found: int
     skipped: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[str, int] = field(default_factory=dict)
+    """What is not as in the files within the samples that are kept, such as boxes that were cut."""
 
     @property
     def kept(self) -> int:
@@ -30,7 +32,8 @@ class ReadReport:
 
     def sentence(self) -> str:
         """The report in one line: `10 found, 8 kept; 2 without an image`."""
-        parts = [f"; {count} {reason}" for reason, count in self.skipped.items() if count]
+        told = [*self.skipped.items(), *self.changed.items()]
+        parts = [f"; {count} {reason}" for reason, count in told if count]
         return f"{self.found} found, {self.kept} kept" + "".join(parts)
 
 
@@ -128,11 +131,13 @@ class Expected:
     """The first percentile is this at most."""
 
 
-def check_scale(samples: LabelledSamples, expected: Mapping[str, Expected]) -> None:
+def check_scale(
+    samples: LabelledSamples, expected: Mapping[str, Expected], remedy: str = ""
+) -> None:
     """DataError if the values of some chips do not look like their unit.
 
     A hundredth may lie outside the range; the 99th percentile must reach the peak. Nothing is
-    rescaled: a wrong scale is the user's to put right.
+    rescaled: a wrong scale is the user's to put right, and `remedy` says in words by what.
     """
     if not len(samples):
         return
@@ -153,7 +158,7 @@ def check_scale(samples: LabelledSamples, expected: Mapping[str, Expected]) -> N
                 f"1 % to 99 % of them lie from {low:.4g} to {high:.4g}, expected is "
                 f"{least:g} to {most:g} with a 99th percentile of {wanted.peak:g} at least"
                 + ("" if wanted.trough is None else f" and a first of {wanted.trough:g} at most")
-                + "; are they scaled otherwise?"
+                + f"; are they scaled otherwise?{remedy and f' {remedy}'}"
             )
 
 

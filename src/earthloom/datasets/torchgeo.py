@@ -6,8 +6,9 @@ a dataset of it is opened.
 
 import datetime
 import importlib
+import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +18,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from earthloom.datasets.arrays import label_of, layer_of
 from earthloom.datasets.imagery import SUFFIXES, opened
-from earthloom.datasets.model import Entry, EntryLayer
+from earthloom.datasets.model import Entry
 from earthloom.datasets.samples import LabelledSamples, ReadReport
+from earthloom.datasets.torchgeo_grid import on_grid
 from earthloom.errors import DataError, choices
-from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
+from earthloom.sample import Chip, LayerSpec, Place, Shape2d
 from earthloom.sample.target import Boxes, PixelValues, SceneClasses, SceneValue, Target
+
+_KEPT = (
+    "imgs",
+    "files",
+    "folders",
+    "image_fns",
+    "images",
+    "sample_paths",
+    "source",
+    "fpaths",
+    "metadata",
+)
+"""What TorchGeo's readers call their lists of files."""
 
 _LABELLED = ("pixel-class", "change")
 
@@ -64,12 +80,15 @@ class TorchGeoItems:
 
     def chip(self, index: int) -> Chip:
         sample = self._sample(index)
-        days = self._days(index)
-        layers = [_layer(each, sample, days, self.entry.name) for each in self.entry.layers]
+        days = self._days(index, sample)
+        what = f"{self.entry.name}: sample {self._id(index)}"
+        layers = [
+            layer_of(each, _array(sample[each.key]), days, what) for each in self.entry.layers
+        ]
         shape = Shape2d(*layers[0].valid.shape[-2:])
         label = None
         if self.entry.task in _LABELLED and self.entry.source.target in sample:
-            label = _label(self.entry, _array(sample[self.entry.source.target]), shape)
+            label = label_of(self.entry, _plane(sample[self.entry.source.target]), shape, what)
         by_key = {layer.spec.key: layer for layer in layers}
         name = self._id(index)
         target = self._answer(sample)  # here, as the file would have to be read again for it
@@ -103,8 +122,12 @@ class TorchGeoItems:
         paths = self._paths[self.order[index]] if self._paths else ()
         return f"{index:06d}_{Path(paths[0]).stem}" if paths else f"{index:06d}"
 
-    def _days(self, index: int) -> tuple[int, ...]:
-        """Days since 1970-01-01 that the paths tell, each once and in their order."""
+    def _days(self, index: int, sample: Mapping[str, Any]) -> tuple[int, ...]:
+        """Days since 1970-01-01 that the sample tells in seconds, or its paths do, each once and
+        in their order."""
+        if "time" in sample:
+            seconds = np.atleast_1d(_array(sample["time"])).astype(np.float64)
+            return tuple((seconds // 86_400).astype(int).tolist())
         if not self.entry.source.dates or not self._paths:
             return ()
         text = " ".join(self._paths[self.order[index]])
@@ -128,6 +151,22 @@ def open_torchgeo(entry: Entry, folder: Path, split: str) -> LabelledSamples:
     """A dataset through its TorchGeo reader; DataError without TorchGeo, or where it finds none."""
     module = _torchgeo()
     reader = getattr(module, entry.source.reader)
+    dataset = _dataset(entry, reader, folder, split)
+    if issubclass(reader, module.GeoDataset):
+        return on_grid(entry, dataset, folder)
+    if not len(dataset):
+        raise DataError(f"{entry.name} in {folder} has no sample in the split '{split}'")
+    _same_classes(entry, dataset)
+    images = entry.source.images and str(folder / entry.source.images)
+    paths = _paths_of(dataset, images.replace("SPLIT", entry.splits[split]))
+    items = TorchGeoItems(entry, dataset, paths)
+    report = ReadReport(len(dataset))
+    return LabelledSamples(entry.name, entry.task, entry.classes, items, report)
+
+
+def _dataset(entry: Entry, reader: Callable[..., Any], folder: Path, split: str) -> Any:
+    """What TorchGeo's reader gives, with the labels of another where the entry names one."""
+    module = _torchgeo()
     arguments: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in entry.source.arguments.items()
@@ -135,7 +174,11 @@ def open_torchgeo(entry: Entry, folder: Path, split: str) -> LabelledSamples:
     if entry.source.split_key:
         arguments[entry.source.split_key] = entry.splits[split]
     try:
-        dataset = reader(root=str(folder), **arguments)
+        images = _opened(reader, folder, arguments)
+        if not entry.source.labels:
+            return images
+        labels = _opened(getattr(module, entry.source.labels), folder, {})
+        return module.IntersectionDataset(images, labels)
     except module.DatasetNotFoundError as error:
         raise DataError(
             f"TorchGeo's {entry.source.reader} finds no {entry.name} in {folder}; "
@@ -144,12 +187,12 @@ def open_torchgeo(entry: Entry, folder: Path, split: str) -> LabelledSamples:
     except (OSError, ValueError, RuntimeError, KeyError, IndexError) as error:
         words = " ".join(str(error).split())
         raise DataError(f"{entry.name} in {folder} cannot be read: {words}") from error
-    if not len(dataset):
-        raise DataError(f"{entry.name} in {folder} has no sample in the split '{split}'")
-    _same_classes(entry, dataset)
-    items = TorchGeoItems(entry, dataset, _paths_of(dataset))
-    report = ReadReport(len(dataset))
-    return LabelledSamples(entry.name, entry.task, entry.classes, items, report)
+
+
+def _opened(reader: Callable[..., Any], folder: Path, arguments: Mapping[str, Any]) -> Any:
+    """A reader of a folder, which rasters call their paths."""
+    known = inspect.signature(reader).parameters
+    return reader(**{"paths" if "paths" in known else "root": str(folder)}, **arguments)
 
 
 def _torchgeo() -> ModuleType:
@@ -173,37 +216,6 @@ def _same_classes(entry: Entry, dataset: Dataset) -> None:
         )
 
 
-def _layer(each: EntryLayer, sample: Mapping[str, Any], days: Sequence[int], name: str) -> Layer:
-    numbers = _array(sample[each.key]).astype(np.float64)
-    numbers = numbers[None] if numbers.ndim == 3 else numbers
-    last = each.first + len(each.bands)
-    if numbers.ndim != 4 or numbers.shape[0] != len(each.dates) or numbers.shape[1] < last:
-        raise DataError(
-            f"{name}: the reader gives {numbers.shape} for layer {each.spec.key}, but "
-            f"{len(each.dates)} date(s) and bands {each.first} to {last - 1} are expected"
-        )
-    numbers = numbers[:, each.first : last]
-    valid = np.asarray(np.isfinite(numbers).all(axis=1))
-    if each.nodata is not None:
-        valid &= ~(numbers == each.nodata).all(axis=1)
-    pixels = each.physical(numbers)
-    pixels[np.broadcast_to(~valid[:, None], pixels.shape)] = np.nan
-    known = len(days) == len(each.dates)
-    stamps = np.array(days if known else [0] * len(each.dates), np.int32)
-    return Layer(each.spec, pixels, valid, stamps)
-
-
-def _label(entry: Entry, values: NDArray[Any], shape: Shape2d) -> NDArray[np.uint8]:
-    values = values[0] if values.ndim == 3 and len(values) == 1 else values
-    if values.shape != tuple(shape):
-        raise DataError(
-            f"{entry.name}: the mask has the shape {values.shape}, the image {tuple(shape)}"
-        )
-    found, positions = np.unique(values, return_inverse=True)
-    codes = np.array([entry.code(int(value)) for value in found], np.uint8)
-    return codes[positions].reshape(values.shape)
-
-
 def _target(entry: Entry, values: NDArray[Any], sample: Mapping[str, Any]) -> Target:
     if entry.task == "scene-class":
         return SceneClasses((entry.code(int(values)),))
@@ -212,24 +224,37 @@ def _target(entry: Entry, values: NDArray[Any], sample: Mapping[str, Any]) -> Ta
     if entry.task == "scene-value":
         return SceneValue(float(values), entry.unit)
     if entry.task == "pixel-value":
-        flat = values[0] if values.ndim == 3 and len(values) == 1 else values
-        return PixelValues(flat.astype(np.float32), entry.unit)
+        return PixelValues(_plane(values).astype(np.float32), entry.unit)
     if entry.task == "boxes":
-        codes = [entry.code(int(value)) for value in _array(sample["label"])]
+        # Where there is one class, a reader may say of what a box is by having it.
+        listed = _array(sample["label"]) if "label" in sample else entry.values[:1] * len(values)
+        codes = [entry.code(int(value)) for value in listed]
         return Boxes.upright(values.astype(np.float32), np.array(codes, np.uint8))
     raise DataError(f"{entry.name}: TorchGeo's answers of the task '{entry.task}' are not read")
+
+
+def _plane(value: Any) -> NDArray[Any]:
+    """(H, W) of an image of one band, with an axis of bands or without."""
+    values = _array(value)
+    return values[0] if values.ndim == 3 and len(values) == 1 else values
 
 
 def _array(value: Any) -> NDArray[Any]:
     return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
 
 
-def _paths_of(dataset: Dataset) -> Sequence[Sequence[str]]:
-    """The strings that a reader keeps for each sample, where it keeps a list of them."""
-    for name in ("imgs", "files", "folders", "image_fns"):
-        kept = getattr(dataset, name, None)
+def _paths_of(dataset: Dataset, pattern: str = "") -> Sequence[Sequence[str]]:
+    """The strings that a reader keeps for each sample, where it keeps a list of them; and the
+    first put into a `pattern`."""
+    for name in _KEPT:
+        kept: Any = getattr(dataset, name, None)
+        if hasattr(kept, "iloc"):  # a table, of whose columns the first counts, or a column
+            kept = (kept.iloc[:, 0] if kept.ndim == 2 else kept).tolist()
         if isinstance(kept, list) and len(kept) == len(dataset):
-            return [list(_strings(each)) for each in kept]
+            paths = [list(_strings(each)) for each in kept]
+            if pattern and all(paths):
+                return [[*each, pattern.replace("{}", each[0])] for each in paths]
+            return paths
     return ()
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from earthloom.encoders.around import Around
 from earthloom.encoders.base import (
-    Encoder,
     Features,
     Level,
     Statistics,
@@ -27,7 +27,7 @@ from earthloom.sample.batch import Batch, LayerBatch
 
 
 @final
-class Dated(Encoder):
+class Dated(Around):
     """The same encoder sees each date alone; its features are fused in latent space.
 
     Its pyramid is fused level by level. Layers that do not change in time go with every date. A
@@ -56,34 +56,6 @@ class Dated(Encoder):
         self._dates = dates
         own = Level(self.encoder.channels, self.encoder.stride)
         self.fusion = DATES[dates]((*self.encoder.pyramid, own))
-
-    @property
-    def radius(self) -> int:
-        return self.encoder.radius
-
-    @property
-    def stride(self) -> int:
-        return self.encoder.stride
-
-    @property
-    def alignment(self) -> int:
-        return self.encoder.alignment
-
-    @property
-    def is_local(self) -> bool:
-        return self.encoder.is_local
-
-    @property
-    def channels(self) -> int:
-        return self.encoder.channels
-
-    @property
-    def pyramid(self) -> tuple[Level, ...]:
-        return self.encoder.pyramid
-
-    @property
-    def scene_channels(self) -> int:
-        return self.encoder.scene_channels
 
     def config(self) -> dict[str, Any]:
         return {"encoder": config_of(self.encoder), "dates": self._dates}

@@ -9,7 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from earthloom.encoders.base import Encoder, Features, Level, Statistics, base_shape, seen_in
+from earthloom.encoders.around import Around
+from earthloom.encoders.base import Encoder, Features, Statistics, base_shape, seen_in
 from earthloom.encoders.compose import build, config_of
 from earthloom.encoders.planes import (
     cells_of,
@@ -129,7 +130,7 @@ class Fused(Encoder):
 
 
 @final
-class SomeLayers(Encoder):
+class SomeLayers(Around):
     """An encoder over some of the layers that a model has.
 
     The members of a model are for the same layers; one that answers from a single sensor leaves
@@ -148,34 +149,6 @@ class SomeLayers(Encoder):
         """`keys`: of its layers. `encoder`: name and config of the one over them."""
         super().__init__(layers, statistics)
         self.encoder = build(encoder, _chosen(layers, keys), statistics)
-
-    @property
-    def radius(self) -> int:
-        return self.encoder.radius
-
-    @property
-    def stride(self) -> int:
-        return self.encoder.stride
-
-    @property
-    def alignment(self) -> int:
-        return self.encoder.alignment
-
-    @property
-    def is_local(self) -> bool:
-        return self.encoder.is_local
-
-    @property
-    def channels(self) -> int:
-        return self.encoder.channels
-
-    @property
-    def pyramid(self) -> tuple[Level, ...]:
-        return self.encoder.pyramid
-
-    @property
-    def scene_channels(self) -> int:
-        return self.encoder.scene_channels
 
     def config(self) -> dict[str, Any]:
         keys = [layer.key for layer in self.encoder.layers]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from earthloom.errors import ContractError
 from earthloom.fit.boosted_change import fit_boosted_change
 from earthloom.fit.closed_form import fit_closed_form
+from earthloom.fit.frozen import shallow_of
 from earthloom.fit.model import Model
 from earthloom.sample import Samples
 from earthloom.tasks import PixelClasses
@@ -51,8 +52,6 @@ def _fit_classes(
     if choice.name == "boosted-change":
         return fit_boosted_change(samples, task, choice, seed, tick)
     if choice.name == "boosted":
-        from earthloom.fit.values import shallow_of
-
         encoder, adaptation = shallow_of(samples, choice)
         return adaptation.fit(encoder, samples, task, seed)
     return fit_closed_form(samples, task, choice, seed, tick)

@@ -172,7 +172,7 @@ def choose_export(model: Model, folder: Path, windows: Batch, repeats: int = 3) 
     The fastest is chosen of those that agree with torch; one in int8 only if it is clearly faster
     than the float32 one. The choice holds for machines like this one; on another, choose again.
     """
-    truth = model.probabilities(windows)
+    truth = model.pixels(windows)
     files = [name for name in (FLOAT, INT8) if (folder / name).is_file()]
     found = [
         _measured(folder / name, runtime, windows, truth, repeats)

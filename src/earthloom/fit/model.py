@@ -16,7 +16,7 @@ from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError, DataError, choices
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch
-from earthloom.tasks import Head, PixelClasses
+from earthloom.tasks import Head
 from earthloom.tasks.base import Task
 from earthloom.tasks.planes import ClassesOfPixels, planes_of
 from earthloom.tasks.registry import HEADS, TASKS
@@ -32,22 +32,13 @@ class Member:
     encoder: Encoder
     head: Head
 
-    def probabilities(self, batch: Batch) -> Tensor:
-        """(B, K, H, W) float32, summing to one over K; NaN where nothing was seen."""
-        features = self.encoder(batch)
-        shares = self.head(features.pixels).float().softmax(dim=1)
-        seen = features.on_base_grid(features.seen)
-        return torch.where(seen[:, None], features.on_base_grid(shares), torch.nan)
-
 
 def pixels_of(members: Sequence[Member], task: Task[Any], batch: Batch) -> Tensor:
     """(B, P, H, W) float32: what a map is blended from, one plane for each of `planes_of` the task.
 
-    The mean over the members of class probabilities, or of answers in numbers; NaN where nothing
-    was seen.
+    The mean over the members of the task's answers, class probabilities or numbers, the very ones
+    that are scored; NaN where nothing was seen.
     """
-    if isinstance(task, PixelClasses):
-        return _seen_mean([member.probabilities(batch) for member in members])
     planes = len(planes_of(task))
     answers = [task.answer(member.head, member.encoder(batch)) for member in members]
     return _seen_mean(answers)[:, :planes]
@@ -111,8 +102,9 @@ class Model:
 
     @torch.inference_mode()
     def probabilities(self, batch: Batch) -> Tensor:
-        """(B, K, H, W) float32, the mean over the members; NaN where nothing was seen."""
-        return _seen_mean([member.probabilities(batch) for member in self.members])
+        """(B, K, H, W) float32, summing to one over K, the mean over the members; NaN where nothing
+        was seen. ContractError for a model that tells no classes of pixels."""
+        return pixels_of(self.members, self.classes, batch)
 
     @torch.inference_mode()
     def pixels(self, batch: Batch) -> Tensor:

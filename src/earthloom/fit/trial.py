@@ -107,15 +107,10 @@ def choose_plan(
     return _perhaps_compiled(model, wish, example, windows, Chosen(best, trials, tuple(notes)))
 
 
-def seconds_of(run: Callable[[], object], repeats: int = 2) -> float:
+def seconds_of(run: Callable[[], object], repeats: int = 3) -> float:
     """Shortest of a few runs, after one that warms up."""
     run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(_timed(run) for _ in range(repeats))
 
 
 def largest_difference(first: Tensor, second: Tensor) -> float:
@@ -165,20 +160,26 @@ def _tried(model: Model, plans: Sequence[Plan], example: Batch) -> list[Trial]:
     They are timed in turn, so that what else the machine does meanwhile strikes all alike.
     """
     ((windows, count),) = in_pieces(example, plans[0].batch)[:1]
-    plain = model.probabilities(windows)
+    plain = model.pixels(windows)
     with ExitStack() as open_ones:
         predictors = [open_ones.enter_context(closing(Predictor(model, plan))) for plan in plans]
+        # These first runs also warm each of them up, and are not timed.
         far = [largest_difference(each.predict(windows), plain) for each in predictors]
-        seconds = np.array(
-            [
-                [seconds_of(partial(each.predict, windows)) for each in predictors]
-                for _ in range(_ROUNDS)
-            ]
-        ).min(axis=0)
+        rounds = [
+            [_timed(partial(each.predict, windows)) for each in predictors] for _ in range(_ROUNDS)
+        ]
+    seconds = np.min(rounds, axis=0)
     return [
         Trial(plan, float(took) / count, difference)
         for plan, took, difference in zip(plans, seconds, far, strict=True)
     ]
+
+
+def _timed(run: Callable[[], object]) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _fastest(trials: Sequence[Trial]) -> tuple[Plan, list[str]]:

@@ -21,13 +21,13 @@ from torch import Tensor
 from earthloom.chips.folds import deal_groups
 from earthloom.chips.sampling import Cycled
 from earthloom.encoders import Encoder, Features
-from earthloom.encoders.time_features import TimeFeatures
 from earthloom.encoders.unet import UNet
 from earthloom.errors import LabelError
+from earthloom.fit.frozen import shallow_of
 from earthloom.fit.intervals import with_held_out_intervals
 from earthloom.fit.model import Member, Model
 from earthloom.fit.network import training_of
-from earthloom.fit.shallow import Boosted, Forest, Ridge, Rows, Shallow, gather
+from earthloom.fit.shallow import Rows, Shallow, gather
 from earthloom.fit.shallow.rows import folds_of
 from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training.loop import train
@@ -75,21 +75,6 @@ def fit_values(
         "interval": _interval(corrected),
     }  # fmt: skip
     return replace(model, task=corrected, record=record)
-
-
-def shallow_of(
-    samples: Samples, choice: RidgeModel | ForestModel | BoostedModel
-) -> tuple[Encoder, Shallow]:
-    """The frozen encoder and the way of fitting that a project file names."""
-    layers, statistics = tuple(samples.specs.values()), statistics_of(samples)
-    if choice.name == "forest":
-        bands = TimeFeatures(layers, statistics, only_bands=True)
-        return bands.eval(), Forest(trees=choice.trees)
-    encoder = TimeFeatures(layers, statistics, radius=choice.radius).eval()
-    if choice.name == "boosted":
-        boosted = Boosted(choice.rounds, choice.learning_rate, choice.leaves)
-        return encoder, boosted
-    return encoder, Ridge(random_features=choice.random_features)
 
 
 def _check_spread(rows: Rows, task: PixelValueTask) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Protocol, final
 from uuid import uuid4
 
@@ -25,8 +23,8 @@ from rasterio.transform import Affine
 from earthloom.errors import ContractError
 from earthloom.maps.clip import Clip
 from earthloom.maps.objects_merge import Geometries, Pieces
-from earthloom.maps.parts import is_whole
-from earthloom.maps.predict import PartPixels, ahead
+from earthloom.maps.part_work import PartWork, turn
+from earthloom.maps.predict import ahead
 from earthloom.maps.sources import PixelSource
 from earthloom.maps.tiling import Layout, Looks, Part, Tiling
 from earthloom.sample import Moments, Shape2d, Window
@@ -34,9 +32,6 @@ from earthloom.sample import Moments, Shape2d, Window
 if TYPE_CHECKING:
     from earthloom.sample.batch import Batch
     from earthloom.tasks.objects import Mask, Things
-
-_turn = Lock()
-"""One part at a time has the detector of this process; the next one reads meanwhile."""
 
 
 class Finder(Protocol):
@@ -94,35 +89,23 @@ class _ModelFinder:
 
 
 @dataclass(frozen=True)
-class FindWork:
-    """All that a worker needs, wherever it runs."""
+class FindWork(PartWork):
+    """Finding the things of a map's parts; see `PartWork` for the fields."""
 
     finder: FinderSource
     pixels: PixelSource
     layout: Layout
     folder: Path
-    """Of the parts' files; all workers see it."""
     batch: int
-    """Windows, at most, that the detector is given at a time."""
     clip: Clip | None = None
     moments: Moments | None = None
 
-    def units(self) -> list[Part]:
-        """The parts of which anything is mapped, row by row."""
-        parts = self.layout.parts()
-        wanted = self._wanted([part.whole for part in parts])
-        return [part for part in parts if part.whole in wanted]
-
-    def do(self, part: Part) -> int:
-        """Finds the things of a part and writes its file, unless it is there; how many."""
-        path = self.path_of(part)
-        if is_whole(path):
-            return 0
+    def make(self, part: Part, path: Path) -> int:
+        """Finds the things of a part and writes its file; returns how many."""
         finder = self.finder.open()
-        wanted = self._wanted(self.layout.windows(part))
-        pixels = PartPixels(self.pixels.open(), self.layout, part, self.batch, wanted, self.moments)
+        pixels = self.pixels_of(part)
         found = []
-        with ahead(pixels.batches()) as batches, _turn:
+        with ahead(pixels.batches()) as batches, turn:
             for windows in batches:
                 answers = finder.find(windows.batch)
                 for place, things in zip(windows.places, answers, strict=True):
@@ -145,15 +128,6 @@ class FindWork:
             block = by_row[number][0].rows
             for top in starts[block.first : block.last]:
                 yield top, found.get(top, [])
-
-    def path_of(self, part: Part) -> Path:
-        """The file of a part."""
-        return self.folder / f"{part.name}.npz"
-
-    def _wanted(self, windows: Sequence[Window]) -> frozenset[Window]:
-        if self.clip is None:
-            return frozenset(windows)
-        return frozenset(compress(windows, self.clip.meets(windows)))
 
 
 def tiling_for_things(model: Looks, window: int, overlap: int) -> Tiling:

@@ -1,9 +1,10 @@
 """Polygons as files: GeoParquet, GeoPackage and FlatGeobuf."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -38,14 +39,20 @@ class GeoParquetWriter:
     column `bbox`, by which readers pass over rows that lie elsewhere.
     """
 
-    def __init__(self, path: Path, crs: CRS, kind: str) -> None:
-        self._crs, self._kind = crs, kind
+    def __init__(
+        self, path: Path, crs: CRS, kind: str, columns: pa.Schema = COLUMNS, group: int = 1
+    ) -> None:
+        """`columns`: the schema, its first the geometry. `group`: rows that are gathered before
+        they are written as a row group; 1 for one row group a batch."""
+        self._crs, self._kind, self._group = crs, kind, group
         self._bounds = np.array(_NOTHING)
-        schema = COLUMNS.append(pa.field("bbox", _BBOX))
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._schema = columns.append(pa.field("bbox", _BBOX))
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
 
     def write(self, geometry: NDArray[np.object_], columns: dict[str, pa.Array]) -> None:
-        """Adds a row group; `columns` are those of `COLUMNS` without the geometry."""
+        """Adds rows; `columns` are those of the schema without the geometry."""
         if not len(geometry):
             return
         bounds = shapely.bounds(geometry)
@@ -55,11 +62,14 @@ class GeoParquetWriter:
         arrays["bbox"] = pa.StructArray.from_arrays(
             [pa.array(side) for side in bounds.T.copy()], names=list(_SIDES)
         )
-        schema = COLUMNS.append(pa.field("bbox", _BBOX))
-        self._writer.write_table(pa.table(arrays, schema=schema))
+        self._waiting.append(pa.table(arrays, schema=self._schema))
+        self._rows += len(geometry)
+        if self._rows >= self._group:
+            self._flush()
 
     def finish(self) -> None:
         """Writes what is known of the whole, and closes the file."""
+        self._flush()
         column = {
             "encoding": "WKB",
             "geometry_types": [self._kind],
@@ -74,33 +84,58 @@ class GeoParquetWriter:
         self._writer.add_key_value_metadata({"geo": json.dumps(geo, sort_keys=True)})
         self._writer.close()
 
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting))
+        self._waiting, self._rows = [], 0
+
 
 @contextmanager
-def geoparquet(path: Path, crs: CRS, kind: str) -> Iterator[GeoParquetWriter]:
+def geoparquet(
+    path: Path, crs: CRS, kind: str, columns: pa.Schema = COLUMNS, group: int = 1
+) -> Iterator[GeoParquetWriter]:
     """A file that is whole when the block ends; `kind` is `Polygon` or `MultiPolygon`."""
-    writer = GeoParquetWriter(path, crs, kind)
+    writer = GeoParquetWriter(path, crs, kind, columns, group)
     try:
         yield writer
     finally:
         writer.finish()
 
 
-def write_geopackage(source: Path, target: Path, crs: CRS, kind: str, layer: str) -> None:
+def write_geopackage(
+    source: Path, target: Path, crs: CRS, kind: str, layer: str, columns: pa.Schema = COLUMNS
+) -> None:
     """A GeoParquet file of ours as a GeoPackage, row group by row group, with a spatial index.
 
     It is of version 1.3, which programs of a few years ago read without a warning.
     """
     # GDAL would write the time of day into the file.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
-    _write(source, target, "GPKG", crs, kind, layer, {"VERSION": "1.3"})
+    _write(source, target, "GPKG", crs, kind, layer, columns, {"VERSION": "1.3"})
 
 
-def write_flatgeobuf(source: Path, target: Path, crs: CRS, kind: str, layer: str) -> None:
+def write_flatgeobuf(
+    source: Path, target: Path, crs: CRS, kind: str, layer: str, columns: pa.Schema = COLUMNS
+) -> None:
     """The same as FlatGeobuf, which has its spatial index in front; in the CRS of the map."""
-    _write(source, target, "FlatGeobuf", crs, kind, layer)
+    _write(source, target, "FlatGeobuf", crs, kind, layer, columns)
 
 
-Writer = Callable[[Path, Path, CRS, str, str], None]
+class Writer(Protocol):
+    """Makes another format of a GeoParquet file of ours."""
+
+    def __call__(
+        self,
+        source: Path,
+        target: Path,
+        crs: CRS,
+        kind: str,
+        layer: str,
+        columns: pa.Schema = COLUMNS,
+    ) -> None:
+        """`columns` are the schema that the file was written with."""
+        ...
+
 
 FORMATS: dict[str, tuple[str, Writer | None]] = {
     "parquet": ("polygons.parquet", None),
@@ -117,15 +152,15 @@ def _write(
     crs: CRS,
     kind: str,
     layer: str,
+    columns: pa.Schema,
     options: dict[str, str] | None = None,
 ) -> None:
     with pq.ParquetFile(source) as file:
-        names = COLUMNS.names
-        batches = file.iter_batches(batch_size=16_384, columns=names)
+        batches = file.iter_batches(batch_size=16_384, columns=columns.names)
         # Without the note that these columns are GeoParquet's, which GDAL would read.
-        plain = (pa.RecordBatch.from_arrays(batch.columns, schema=COLUMNS) for batch in batches)
+        plain = (pa.RecordBatch.from_arrays(batch.columns, schema=columns) for batch in batches)
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(COLUMNS, plain),
+            pa.RecordBatchReader.from_batches(columns, plain),
             target,
             layer=layer,
             driver=driver,

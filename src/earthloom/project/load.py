@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from earthloom.errors import ProjectError, choices
-from earthloom.explain import explain, keys_of
+from earthloom.errors import choices
 from earthloom.project.archives import Archive, SeriesArchive
 from earthloom.project.assess import Assessment, FoldsAssessment
 from earthloom.project.cube import CellArea, Dates, Grid, SensorChoice
 from earthloom.project.labels import Chips, Labels, LandClass
 from earthloom.project.models import MapChoice, ModelChoice
 from earthloom.project.outputs import EnergyChoice, PublishChoice
+from earthloom.project.read import read_settings
 from earthloom.project.settings import Settings
 from earthloom.project.tasks import TaskChoice
 from earthloom.project.values import check_task
@@ -111,40 +110,12 @@ class Project(Settings):
         return load_sensor(name, self.folder)
 
 
-class _Loader(yaml.SafeLoader):
-    """Leaves dates as text: a day that is none is then an error with a line, as any other."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
 def load_project(file: Path | str, **changes: Any) -> Project:
     """Reads and validates a project file; ProjectError names the line of the first mistake.
 
     `changes` replace keys of the file, as the command line's options do.
     """
     file = Path(file)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ProjectError(f"cannot read the project file {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ProjectError(f"{file}: not text in UTF-8: {error}") from error
-    try:
-        node = yaml.compose(text, _Loader)
-        content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or error
-        raise ProjectError(f"{file}{line}: not valid YAML: {problem}") from error
-    if not isinstance(content, dict):
-        raise ProjectError(f"{file}: a project is a mapping of keys such as {keys_of(Project)}")
-    try:
-        project = Project.model_validate(content | changes, context={"folder": file.parent})
-    except ValidationError as error:
-        raise ProjectError(f"{file}{explain(error, node, Project)}") from error
+    project = read_settings(file, Project, "project", changes)
     project._file = file
     return project

@@ -14,7 +14,7 @@ from earthloom.sample.chip import (
     weight_unless_one,
 )
 from earthloom.sample.place import Place, Shape2d, Window
-from earthloom.sample.samples import Samples, Subset, chips_of
+from earthloom.sample.samples import Listed, Samples, Subset, chips_of
 
 __all__ = [
     "IGNORE",
@@ -22,6 +22,7 @@ __all__ = [
     "Chip",
     "Layer",
     "LayerSpec",
+    "Listed",
     "Moments",
     "Place",
     "Samples",

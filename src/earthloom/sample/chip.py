@@ -144,8 +144,9 @@ class Chip:
     moments: Moments | None = None
     """Of the whole place that the chip was cut from, where a model compares with it."""
     weight: NDArray[np.float32] | None = None
-    """(H, W) how much the label of a pixel counts, 0 and above; None for 1 wherever there is one.
-    2 is the same pixel twice, 0 is no label. It says nothing where there is no class."""
+    """(H, W) how much the label or value of a pixel counts, 0 and above; None for 1 wherever there
+    is one. 2 is the same pixel twice, 0 is no label. It says nothing where there is none. A value
+    or count of the whole chip counts as their mean."""
     target: Target | None = None
     """The answer, where it is not class codes of pixels: classes or a value of the whole chip,
     values of pixels, boxes, instances, counts. Its pixels are those of the base grid."""
@@ -161,9 +162,11 @@ class Chip:
             self._check_weight(self.weight)
 
     def _check_weight(self, weight: NDArray[np.float32]) -> None:
-        if self.label is None or self.label.shape != weight.shape:
-            label = "no label" if self.label is None else f"a label of {self.label.shape} pixels"
-            raise ContractError(f"chip {self.id} has weights of {weight.shape} pixels and {label}")
+        if weight.shape != tuple(self.shape):
+            raise ContractError(
+                f"chip {self.id} has {self.shape.rows} x {self.shape.cols} pixels, and weights of "
+                f"{choices(map(str, weight.shape))}"
+            )
         if not (np.isfinite(weight) & (weight >= 0)).all():
             raise ContractError(
                 f"chip {self.id} has label weights of {weight.min():g} to "

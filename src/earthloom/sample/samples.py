@@ -48,6 +48,27 @@ class Subset:
         return self.samples[self.indices[index]]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Chips in memory, all of the same layers."""
+
+    chips: Sequence[Chip]
+
+    @property
+    def specs(self) -> Mapping[str, LayerSpec]:
+        return {k: layer.spec for chip in self.chips[:1] for k, layer in chip.layers.items()}
+
+    @property
+    def groups(self) -> Sequence[str]:
+        return [chip.group for chip in self.chips]
+
+    def __len__(self) -> int:
+        return len(self.chips)
+
+    def __getitem__(self, index: int) -> Chip:
+        return self.chips[index]
+
+
 def chips_of(samples: Samples) -> Iterator[Chip]:
     """All chips, in order."""
     for index in range(len(samples)):

@@ -1,5 +1,6 @@
 """What a chip's answer may be beside class codes of pixels, which stand in `Chip.label`."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -132,6 +133,19 @@ class Counts:
 
 
 Target = SceneClasses | SceneValue | PixelValues | Boxes | Instances | Counts
+
+
+def says_anything(target: Target | None) -> bool:
+    """A chip without things is an answer; a number that is not known is none."""
+    match target:
+        case None:
+            return False
+        case SceneValue(value=value):
+            return not math.isnan(value)
+        case PixelValues(values=values):
+            return not bool(np.isnan(values).all())
+        case _:
+            return True
 
 
 def shape_of(target: Target) -> tuple[int, int] | None:

@@ -83,3 +83,8 @@ def raw_scenes(head: Head, features: Features) -> Tensor:
     """(B, P): what a `DenseHead` gives for every chip as a whole."""
     raw: Tensor = head(features.scene()[:, :, None, None]).float()
     return raw[:, :, 0, 0]
+
+
+def chip_weights(batch: Batch) -> Tensor | None:
+    """(B,) how much each chip counts as a whole: the mean of its weights; None for 1 each."""
+    return None if batch.weight is None else batch.weight.mean(dim=(-2, -1))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from earthloom.errors import ContractError
 from earthloom.sample import Shape2d
 from earthloom.sample.target import Boxes, Instances, Target
-from earthloom.tasks.detect import Found, Limits
+from earthloom.tasks.detect_base import Found, Limits
 from earthloom.tasks.objects import Mask, Things, known_boxes, mask_of_rings, suppressed
 from earthloom.tasks.objects_scores import Overlaps
 from earthloom.tasks.objects_shapes import least_rectangle, turned_iou, upright_iou

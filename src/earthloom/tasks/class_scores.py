@@ -38,7 +38,7 @@ def most_probable(shares: NDArray[np.float64]) -> NDArray[np.int64]:
 class Confusion:
     """What a confusion matrix says; classes that are neither told nor true are in no mean."""
 
-    matrix: NDArray[np.float64]
+    matrix: NDArray[np.float64] | NDArray[np.int64]
     """(K, K) counts: rows are what was told, columns what is true."""
 
     @property
@@ -55,6 +55,16 @@ class Confusion:
     def iou(self) -> NDArray[np.float64]:
         """(K,) intersection over union of each class; NaN where it was neither told nor true."""
         return self._per_class(1)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that occur."""
+        return mean_of_known(self.f1)
+
+    @property
+    def miou(self) -> float:
+        """Mean intersection over union of the classes that occur."""
+        return mean_of_known(self.iou)
 
     @property
     def kappa(self) -> float:
@@ -85,11 +95,24 @@ class Confusion:
         return np.abs(at[:, None] - at[None, :])
 
     def _per_class(self, weight: int) -> NDArray[np.float64]:
-        hit = np.diag(self.matrix)
+        hit = np.diag(self.matrix).astype(np.float64)
         wrong = self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - 2 * hit
         with np.errstate(invalid="ignore"):
             score: NDArray[np.float64] = weight * hit / (weight * hit + wrong)
         return score
+
+
+def confusion_of(
+    told: NDArray[np.uint8], true: NDArray[np.uint8], codes: Sequence[int]
+) -> NDArray[np.int64]:
+    """(K, K) counts of class codes told and true, two arrays of one shape, wherever both are among
+    the K `codes`: rows told, columns true."""
+    index = np.full(256, -1)
+    index[list(codes)] = np.arange(len(codes))
+    rows, cols = index[told.ravel()], index[true.ravel()]
+    both = (rows >= 0) & (cols >= 0)
+    flat = np.bincount(rows[both] * len(codes) + cols[both], minlength=len(codes) ** 2)
+    return flat.reshape(len(codes), len(codes)).astype(np.int64)
 
 
 @final
@@ -151,8 +174,8 @@ class ClassTally:
         found, whole = self.confusion, float(self._confusion.sum())
         metrics = {
             "accuracy": found.accuracy,
-            "macro_f1": mean_of_known(found.f1),
-            "miou": mean_of_known(found.iou),
+            "macro_f1": found.macro_f1,
+            "miou": found.miou,
             "kappa": found.kappa,
             "nll": ratio(self._nll, whole),
             "brier": ratio(self._brier, whole),

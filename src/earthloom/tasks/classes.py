@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError, choices
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import SceneClasses, Target
-from earthloom.tasks.class_weights import ClassWeighting
+from earthloom.tasks.class_weights import ClassWeighting, weighting_from
 
 IGNORED = -1
 """Class index of a pixel or chip without a label, or with one that must not be used; losses and
@@ -100,3 +101,51 @@ def check_counts(names: Sequence[str], counts: NDArray[np.int64]) -> None:
             f"a model needs labels of two classes or more; the training chips have labels of: "
             f"{choices(present)}; the project's classes are: {choices(names)}"
         )
+
+
+class OfClasses(Protocol):
+    """A task of classes."""
+
+    @property
+    def codes(self) -> tuple[int, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def weighting(self) -> ClassWeighting: ...
+    @property
+    def counts(self) -> tuple[int, ...] | None: ...
+
+
+class ClassArguments(TypedDict):
+    """What all tasks of classes are made of."""
+
+    codes: tuple[int, ...]
+    names: tuple[str, ...]
+    weighting: ClassWeighting
+    counts: tuple[int, ...] | None
+
+
+def class_config(task: OfClasses) -> dict[str, Any]:
+    """As JSON values, that part of `Task.config` which all tasks of classes have."""
+    return {
+        "codes": list(task.codes),
+        "names": list(task.names),
+        "weighting": task.weighting.config(),
+        "counts": None if task.counts is None else list(task.counts),
+    }
+
+
+def class_arguments(config: Mapping[str, Any]) -> ClassArguments:
+    """What `class_config` was asked of."""
+    counts = config["counts"]
+    return {
+        "codes": tuple(config["codes"]),
+        "names": tuple(config["names"]),
+        "weighting": weighting_from(config["weighting"]),
+        "counts": None if counts is None else tuple(counts),
+    }
+
+
+def colours_from(config: Mapping[str, Any]) -> tuple[tuple[int, int, int], ...]:
+    """Red, green and blue of each class, from the part `colours` of a task's config."""
+    return tuple((red, green, blue) for red, green, blue in config["colours"])

@@ -18,7 +18,7 @@ from earthloom.errors import ContractError, LabelError, choices
 from earthloom.sample import Samples, Shape2d, chips_of
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import Boxes, Counts, Instances, Target, counts_of
-from earthloom.tasks.base import Score, Task, raw_pixels
+from earthloom.tasks.base import Score, Task, chip_weights, raw_pixels
 from earthloom.tasks.density import centres_of, density_of
 from earthloom.tasks.heads import Head
 from earthloom.tasks.value_scores import Errors
@@ -31,7 +31,8 @@ class CountTask(Task[Tensor]):
 
     Answers are densities (B, K, H, W), things of each class per pixel; `numbers_in` sums them up.
     Chips teach places where their targets are boxes or instances, and numbers alone where they are
-    counts. Things of other classes are passed over.
+    counts. Things of other classes are passed over. Places count as much as `Chip.weight` says, and
+    numbers as much as its mean over the chip.
     """
 
     codes: tuple[int, ...]
@@ -85,7 +86,7 @@ class CountTask(Task[Tensor]):
         pixels, total = 0, np.zeros(len(self.codes))
         for chip in chips_of(samples):
             numbers = self.numbers_of(chip.target)
-            if numbers is not None:
+            if numbers is not None and (chip.weight is None or chip.weight.any()):
                 pixels += chip.shape.rows * chip.shape.cols
                 total += numbers
         if not total.any():
@@ -99,20 +100,27 @@ class CountTask(Task[Tensor]):
         up)."""
         density, seen = self._density(head, features)
         shape = Shape2d(*density.shape[-2:])
-        rates = self._rates(density)
-        total, terms = density.sum() * 0.0, 0
+        rates, weights = self._rates(density), self._weights(density, batch)
+        each = weights.mean(dim=(-2, -1))
+        losses, counting = [], []
         for number, target in enumerate(batch.targets):
             counted = self.numbers_of(target)
-            if counted is None:
+            if counted is None or not each[number] > 0:
                 continue
-            here, terms = density[number], terms + 1
+            here = density[number]
             truth = torch.from_numpy(counted).to(here.device)
             most = rates * shape.rows * shape.cols
-            total = total + ((here * seen[number]).sum(dim=(-2, -1)) - truth).abs().div(most).mean()
+            loss = ((here * seen[number]).sum(dim=(-2, -1)) - truth).abs().div(most).mean()
             placed = self.density_of(target, shape)
             if placed is not None:
-                total = total + self._placed_loss(here, placed, seen[number], rates)
-        return total / max(terms, 1)
+                known = seen[number] * weights[number]
+                loss = loss + self._placed_loss(here, placed, known, rates)
+            losses.append(loss)
+            counting.append(each[number])
+        if not losses:
+            return density.sum() * 0.0
+        share = torch.stack(counting)
+        return (torch.stack(losses) * share).sum() / share.sum()
 
     def answer(self, head: Head, features: Features) -> Tensor:
         density, seen = self._density(head, features)
@@ -144,14 +152,21 @@ class CountTask(Task[Tensor]):
         rates = self.rates or (1.0,) * len(self.codes)
         return torch.tensor(rates, dtype=like.dtype, device=like.device)
 
+    def _weights(self, density: Tensor, batch: Batch) -> Tensor:
+        """(B, H, W) how much each pixel counts, 1 where nothing is said."""
+        if batch.weight is None:
+            return torch.ones_like(density[:, 0])
+        return batch.weight.to(density)
+
     def _placed_loss(
-        self, density: Tensor, placed: NDArray[np.float32], seen: Tensor, rates: Tensor
+        self, density: Tensor, placed: NDArray[np.float32], weights: Tensor, rates: Tensor
     ) -> Tensor:
-        """Mean squared error over what was seen, in units of what one thing's kernel alone has."""
+        """Mean squared error by weights (H, W), in units of what one thing's kernel alone has."""
         truth = torch.from_numpy(placed).to(density.device)
-        squared = (
-            ((density - truth)[:, seen] ** 2).mean(dim=-1) if seen.any() else density.sum() * 0
-        )
+        at = weights > 0
+        if not at.any():
+            return density.sum() * 0.0
+        squared = (((density - truth)[:, at] ** 2) * weights[at]).sum(dim=-1) / weights[at].sum()
         # The integral of a squared Gaussian kernel, times how often kernels come.
         usual = rates / (4 * math.pi * self.sigma**2)
         return (squared / usual).mean()
@@ -164,24 +179,26 @@ def numbers_in(answer: Tensor) -> Tensor:
 
 @final
 class CountScore(Score[Tensor]):
-    """Errors of numbers of things, each chip and class a pair; `answered` is the share of chips
-    with known numbers of which anything was seen."""
+    """Errors of numbers of things, each chip and class a pair that counts as much as the chip;
+    `answered` is the share of chips with known numbers of which anything was seen."""
 
     def __init__(self, task: CountTask) -> None:
         self._task, self._errors = task, Errors()
-        self._known = self._answered = 0
+        self._known = self._answered = 0.0
 
     def update(self, answer: Tensor, batch: Batch) -> None:
         numbers = numbers_in(answer.double()).cpu().numpy()
         seen = (~answer.isnan()).any(dim=1).flatten(1).any(dim=1).cpu().numpy()
-        for found, anything, target in zip(numbers, seen, batch.targets):
+        weights = chip_weights(batch)
+        each = np.ones(len(numbers)) if weights is None else weights.double().cpu().numpy()
+        for found, anything, counts, target in zip(numbers, seen, each, batch.targets):
             truth = self._task.numbers_of(target)
-            if truth is None:
+            if truth is None or not counts > 0:
                 continue
-            self._known += 1
+            self._known += float(counts)
             if anything:
-                self._answered += 1
-                self._errors.add(found, truth.astype(np.float64))
+                self._answered += float(counts)
+                self._errors.add(found, truth.astype(np.float64), np.full(len(truth), counts))
 
     def compute(self) -> Mapping[str, float]:
         share = self._answered / self._known if self._known else math.nan

@@ -1,4 +1,4 @@
-"""A detector as a head: Faster R-CNN (Ren et al. 2015) and Mask R-CNN (He et al. 2017).
+"""A detector as a head, of two stages: Faster R-CNN (Ren et al. 2015), Mask R-CNN (He et al. 2017).
 
 The two stages are torchvision's; the pyramid, its anchors and the cutting of features are over any
 encoder's levels.
@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor, nn
 
 from earthloom.encoders import Encoder, Features
-from earthloom.encoders.base import Level
-from earthloom.errors import ContractError
-from earthloom.sample import Shape2d
-from earthloom.tasks.detect_parts import Anchors, Grid, Ladder, Pool, grids_for, levels_of
-from earthloom.tasks.heads import Head
+from earthloom.tasks.detect_base import (
+    Found,
+    Known,
+    Limits,
+    ThingHead,
+    grids_under,
+    in_mode,
+    levels_under,
+    shape_of,
+)
+from earthloom.tasks.detect_parts import Anchors, Grid, Pool
 
 if TYPE_CHECKING:
     from earthloom.tasks.objects_task import ThingTask
@@ -36,46 +41,8 @@ SAMPLED = 64
 Cutting their features, and its gradient, is most of a step's work on a processor."""
 
 
-@dataclass(frozen=True)
-class Known:
-    """The things of an image that a detector is to learn."""
-
-    boxes: Tensor
-    """(N, 4) float32 left, top, right, bottom in pixels of the base grid."""
-    classes: Tensor
-    """(N,) int64 class indices from 0."""
-    masks: Tensor | None
-    """(N, H, W) uint8; None for a detector without masks."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a detector found in an image, the surest first."""
-
-    boxes: Tensor
-    """(N, 4) float32 left, top, right, bottom in pixels of the base grid."""
-    classes: Tensor
-    """(N,) int64 class indices from 0."""
-    scores: Tensor
-    """(N,) float32."""
-    masks: Tensor | None
-    """(N, 28, 28) float32 over each box: the probability that a part of it is of the thing."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Which of the things that a detector sees it names."""
-
-    score: float
-    """Least score."""
-    overlap: float
-    """Most intersection over union of two things of a class."""
-    most: int
-    """Things of an image."""
-
-
 @final
-class DetectHead(Head):
+class DetectHead(ThingHead):
     """Things by class, box and, with `masks`, mask, from an encoder's pyramid.
 
     `given` are the encoder's levels, finest first, as (channels, stride); `grids` those that things
@@ -94,15 +61,10 @@ class DetectHead(Head):
         width: int = 64,
         hidden: int = 256,
     ) -> None:
-        super().__init__()
-        if width % 8:
-            raise ContractError(f"a detector's width must be a multiple of 8, but is {width}")
-        levels = [Level(channels, stride) for channels, stride in given]
-        self.given = levels
+        super().__init__(given, [stride for stride, _ in grids], width)
         self.grids = tuple(Grid(stride, tuple(sizes)) for stride, sizes in grids)
         self.ratios, self.classes, self.masks = tuple(ratios), classes, masks
-        self.width, self.hidden = width, hidden
-        self.ladder = Ladder(levels, [grid.stride for grid in self.grids], width)
+        self.hidden = hidden
         self.proposals = _first_stage(self.grids, self.ratios, width)
         self.boxes = _second_stage(self.grids, width, hidden, classes, masks)
 
@@ -123,7 +85,7 @@ class DetectHead(Head):
         While the head is being trained, boxes are drawn by torch's own generator; else always the
         same ones.
         """
-        pyramid, images = self._pyramid(features)
+        pyramid, images = self.pyramid(features), _images(features)
         targets = [_target(each) for each in known]
         with _as_in_training(self):
             boxes, of_first = self.proposals(images, pyramid, targets)
@@ -135,39 +97,18 @@ class DetectHead(Head):
     def forward(self, features: Features, limits: Limits) -> tuple[Found, ...]:
         """What is found in each chip."""
         _limit(self.boxes, limits)
-        pyramid, images = self._pyramid(features)
-        with _mode(self, training=False):
+        pyramid, images = self.pyramid(features), _images(features)
+        with in_mode(self, training=False):
             boxes, _ = self.proposals(images, pyramid)
             found, _ = self.boxes(pyramid, boxes, images.image_sizes)
         return tuple(_found(each) for each in found)
 
-    def _pyramid(self, features: Features) -> tuple[dict[str, Tensor], Any]:
-        from torchvision.models.detection.image_list import ImageList
-
-        levels = levels_of(features)
-        channels = [level.shape[1] for level in levels]
-        if channels != [level.channels for level in self.given]:
-            raise ContractError(
-                f"the detector was made for levels of {[g.channels for g in self.given]} channels, "
-                f"but got {channels}"
-            )
-        shape = shape_of(features)
-        sizes = [tuple(shape)] * len(levels[0])
-        return self.ladder(levels), ImageList(torch.empty(0), sizes)
-
 
 def detector_for(task: ThingTask, encoder: Encoder, width: int = 64) -> DetectHead:
     """A detector for a task that is fitted, over an encoder with a pyramid or without one."""
-    if not task.sizes:
-        raise ContractError(
-            f"the task {task.name} does not know the sizes of its things; take what its `fitted` "
-            "makes of the training samples"
-        )
-    levels = encoder.pyramid or (Level(encoder.channels, encoder.stride),)
-    grids = grids_for(levels, task.sizes)
     return DetectHead(
-        given=[(level.channels, level.stride) for level in levels],
-        grids=[(grid.stride, grid.sizes) for grid in grids],
+        given=[(level.channels, level.stride) for level in levels_under(encoder)],
+        grids=[(grid.stride, grid.sizes) for grid in grids_under(task, encoder)],
         ratios=task.ratios,
         classes=len(task.codes),
         masks=task.needs_masks,
@@ -175,12 +116,11 @@ def detector_for(task: ThingTask, encoder: Encoder, width: int = 64) -> DetectHe
     )
 
 
-def shape_of(features: Features) -> Shape2d:
-    """Rows and columns of the base grid under features."""
-    if features.shape is not None:
-        return features.shape
-    rows, cols = features.seen.shape[-2:]
-    return Shape2d(rows * features.stride, cols * features.stride)
+def _images(features: Features) -> Any:
+    """Sizes of the chips, as torchvision has them."""
+    from torchvision.models.detection.image_list import ImageList
+
+    return ImageList(torch.empty(0), [tuple(shape_of(features))] * len(features.seen))
 
 
 def _first_stage(grids: Sequence[Grid], ratios: Sequence[float], width: int) -> nn.Module:
@@ -250,16 +190,6 @@ def _as_in_training(head: DetectHead) -> Iterator[None]:
     if head.training:
         yield
         return
-    with _mode(head, training=True), torch.random.fork_rng():
+    with in_mode(head, training=True), torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-@contextmanager
-def _mode(head: DetectHead, training: bool) -> Iterator[None]:
-    before = head.training
-    head.train(training)
-    try:
-        yield
-    finally:
-        head.train(before)

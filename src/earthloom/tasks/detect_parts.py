@@ -107,6 +107,10 @@ class Anchors(nn.Module):
 
     def forward(self, images: Any, features: Sequence[Tensor]) -> list[Tensor]:
         """(A, 4) anchors of each image, in the order of torchvision's heads."""
+        return [self.of(features)] * len(images.image_sizes)
+
+    def of(self, features: Sequence[Tensor]) -> Tensor:
+        """(A, 4) anchors of an image whose levels have these sizes."""
         made = []
         for at, (level, stride) in enumerate(zip(features, self.strides, strict=True)):
             cells = self.get_buffer(f"cells_{at}")
@@ -118,7 +122,7 @@ class Anchors(nn.Module):
             )
             middles = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
             made.append((middles + cells).reshape(-1, 4))
-        return [torch.cat(made)] * len(images.image_sizes)
+        return torch.cat(made)
 
 
 class Pool(nn.Module):
@@ -131,8 +135,7 @@ class Pool(nn.Module):
         super().__init__()
         self.size = size
         self.strides = [grid.stride for grid in grids]
-        pairs = pairwise(grids)
-        self.borders = [math.sqrt(a.sizes[-1] * b.sizes[0]) for a, b in pairs]
+        self.borders = borders_of(grids)
 
     def forward(
         self, features: Mapping[str, Tensor], boxes: Sequence[Tensor], shapes: Sequence[Any]
@@ -143,9 +146,7 @@ class Pool(nn.Module):
         levels = list(features.values())
         numbers = [torch.full_like(each[:, :1], at) for at, each in enumerate(boxes)]
         rois = torch.cat([torch.cat([n, b], dim=1) for n, b in zip(numbers, boxes, strict=True)])
-        sizes = (rois[:, 3:] - rois[:, 1:3]).clamp(min=0).prod(dim=1).sqrt()
-        borders = torch.tensor(self.borders, device=sizes.device, dtype=sizes.dtype)
-        chosen = torch.bucketize(sizes, borders)
+        chosen = grid_of(rois[:, 1:], self.borders)
         shape = (len(rois), levels[0].shape[1], self.size, self.size)
         pooled = levels[0].new_zeros(shape)
         for at, (level, stride) in enumerate(zip(levels, self.strides, strict=True)):
@@ -153,6 +154,17 @@ class Pool(nn.Module):
             own = roi_align(level, rois[there].to(level.dtype), self.size, 1 / stride, 2, True)
             pooled = pooled.index_add(0, there, own)
         return pooled
+
+
+def borders_of(grids: Sequence[Grid]) -> list[float]:
+    """Sizes (roots of areas) at which one grid's things end and the next one's begin."""
+    return [math.sqrt(a.sizes[-1] * b.sizes[0]) for a, b in pairwise(grids)]
+
+
+def grid_of(boxes: Tensor, borders: Sequence[float]) -> Tensor:
+    """(N,) number of the grid that boxes (N, 4) are of by their size."""
+    sizes = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1).sqrt()
+    return torch.bucketize(sizes, torch.tensor(borders, device=sizes.device, dtype=sizes.dtype))
 
 
 def levels_of(features: Features) -> tuple[Tensor, ...]:

@@ -14,7 +14,7 @@ from earthloom.errors import ContractError
 from earthloom.sample import Shape2d
 from earthloom.sample.target import Boxes, Instances, Target
 from earthloom.tasks.boxes import codes_and_scores
-from earthloom.tasks.detect import Found
+from earthloom.tasks.detect_base import Found
 from earthloom.tasks.objects import Mask, Things, known_masks
 from earthloom.tasks.objects_scores import Overlaps
 from earthloom.tasks.objects_shapes import mask_iou

@@ -9,7 +9,6 @@ from typing import Any, final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from earthloom.encoders import Features
@@ -201,6 +200,8 @@ def matched(classes: Tensor, masks: Tensor, segments: _Segments) -> tuple[Tensor
 
     A cost is that of the loss, with the probability of the class in the place of its logarithm.
     """
+    from scipy.optimize import linear_sum_assignment
+
     shares = classes.softmax(dim=-1)[:, segments.classes]
     focal = _focal_of_pairs(masks, segments.masks, segments.counts)
     dice = _dice(masks.sigmoid()[:, None], segments.masks[None], segments.counts)

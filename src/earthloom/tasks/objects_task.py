@@ -18,7 +18,7 @@ from earthloom.sample import IGNORE, UNLABELLED, Samples, Shape2d, chips_of
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import Target
 from earthloom.tasks.base import Score, Task
-from earthloom.tasks.detect import DetectHead, Found, Known, Limits, shape_of
+from earthloom.tasks.detect_base import Found, Known, Limits, ThingHead, shape_of
 from earthloom.tasks.detect_parts import levels_of
 from earthloom.tasks.heads import Head
 from earthloom.tasks.objects import Answer, Mask, Things
@@ -131,7 +131,7 @@ class ThingTask(Task[Answer]):
         )
 
     def loss(self, head: Head, features: Features, batch: Batch) -> Tensor:
-        """() losses of both stages of the detector over chips with a target, things or none."""
+        """() the detector's losses over chips with a target, things or none."""
         detector = _detector(head)
         labelled = [at for at, target in enumerate(batch.targets) if target is not None]
         if not labelled:
@@ -184,9 +184,9 @@ class ThingTask(Task[Answer]):
         )
 
 
-def _detector(head: Head) -> DetectHead:
-    if not isinstance(head, DetectHead):
-        raise ContractError(f"things are found by the head 'detector', not by '{head.name}'")
+def _detector(head: Head) -> ThingHead:
+    if not isinstance(head, ThingHead):
+        raise ContractError(f"things are found by a detector, not by the head '{head.name}'")
     return head
 
 

@@ -16,13 +16,16 @@ from earthloom.sample import IGNORE, UNLABELLED, Samples
 from earthloom.sample.batch import Batch
 from earthloom.tasks.base import Score, Task, raw_pixels, raw_scenes
 from earthloom.tasks.class_scores import ClassTally
-from earthloom.tasks.class_weights import ClassWeighting, Unweighted, weighting_from
+from earthloom.tasks.class_weights import ClassWeighting, Unweighted
 from earthloom.tasks.classes import (
     IGNORED,
     check_classes,
     check_counts,
     check_fit,
+    class_arguments,
+    class_config,
     class_weights,
+    colours_from,
     indices_of,
     scene_indices,
     seen_scenes,
@@ -88,13 +91,13 @@ class PixelOrdinal(Task[Tensor]):
         return OrdinalScore(PixelScore, self.codes, self.names)
 
     def config(self) -> dict[str, Any]:
-        return _config(self) | {"colours": [list(colour) for colour in self.colours]}
+        own = {"link": self.link.config(), "colours": [list(c) for c in self.colours]}
+        return class_config(self) | own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        colours = tuple((red, green, blue) for red, green, blue in config["colours"])
-        codes, names, link, weighting, counts = _arguments(config)
-        return cls(codes, names, colours, link, weighting, counts)
+        link = link_from(config["link"])
+        return cls(colours=colours_from(config), link=link, **class_arguments(config))
 
 
 @final
@@ -142,11 +145,11 @@ class SceneOrdinal(Task[Tensor]):
         return OrdinalScore(SceneScore, self.codes, self.names)
 
     def config(self) -> dict[str, Any]:
-        return _config(self)
+        return class_config(self) | {"link": self.link.config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        return cls(*_arguments(config))
+        return cls(link=link_from(config["link"]), **class_arguments(config))
 
 
 @final
@@ -194,26 +197,3 @@ def decide_by_median(
     chosen: NDArray[np.uint8] = np.asarray(codes, np.uint8)[median_class(np.nan_to_num(rows))]
     chosen[np.isnan(rows[:, 0])] = UNLABELLED
     return chosen.reshape(probabilities.shape[1:])
-
-
-def _config(task: PixelOrdinal | SceneOrdinal) -> dict[str, Any]:
-    return {
-        "codes": list(task.codes),
-        "names": list(task.names),
-        "link": task.link.config(),
-        "weighting": task.weighting.config(),
-        "counts": None if task.counts is None else list(task.counts),
-    }
-
-
-def _arguments(
-    config: Mapping[str, Any],
-) -> tuple[tuple[int, ...], tuple[str, ...], Link, ClassWeighting, tuple[int, ...] | None]:
-    counts = config["counts"]
-    return (
-        tuple(config["codes"]),
-        tuple(config["names"]),
-        link_from(config["link"]),
-        weighting_from(config["weighting"]),
-        None if counts is None else tuple(counts),
-    )

@@ -17,13 +17,16 @@ from earthloom.sample import IGNORE, UNLABELLED, Samples, chips_of
 from earthloom.sample.batch import Batch
 from earthloom.tasks.base import Score, Task, raw_pixels
 from earthloom.tasks.class_scores import ClassTally
-from earthloom.tasks.class_weights import ClassWeighting, InverseRoot, weighting_from
+from earthloom.tasks.class_weights import ClassWeighting, InverseRoot
 from earthloom.tasks.classes import (
     IGNORED,
     check_classes,
     check_counts,
     check_fit,
+    class_arguments,
+    class_config,
     class_weights,
+    colours_from,
     indices_of,
 )
 from earthloom.tasks.heads import Head
@@ -111,26 +114,13 @@ class PixelClasses(Task[Tensor]):
         return PixelScore(self.codes, ClassTally(self.names))
 
     def config(self) -> dict[str, Any]:
-        return {
-            "codes": list(self.codes),
-            "names": list(self.names),
-            "colours": [list(colour) for colour in self.colours],
-            "criterion": self.criterion.config(),
-            "weighting": self.weighting.config(),
-            "counts": None if self.counts is None else list(self.counts),
-        }
+        own = {"criterion": self.criterion.config(), "colours": [list(c) for c in self.colours]}
+        return class_config(self) | own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        counts = config["counts"]
-        return cls(
-            tuple(config["codes"]),
-            tuple(config["names"]),
-            tuple((red, green, blue) for red, green, blue in config["colours"]),
-            criterion=criterion_from(config["criterion"]),
-            weighting=weighting_from(config["weighting"]),
-            counts=None if counts is None else tuple(counts),
-        )
+        criterion = criterion_from(config["criterion"])
+        return cls(colours=colours_from(config), criterion=criterion, **class_arguments(config))
 
 
 @final

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from earthloom.encoders import Features
 from earthloom.errors import ContractError
+from earthloom.sample import Chip
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import PixelValues, Target
 from earthloom.tasks.base import raw_pixels
@@ -23,7 +24,7 @@ class PixelValueTask(ValueTask):
     """The task of telling a number of each pixel; answers are (B, 3, H, W), see `values.PLANES`.
 
     Few pixels need to be known: NaN is passed over, and so is a chip whose target is of another
-    kind.
+    kind. A pixel counts as much as `Chip.weight` says: one of 2 is the same pixel twice.
     """
 
     name = "pixel-value"
@@ -49,6 +50,15 @@ class PixelValueTask(ValueTask):
         unknown = np.full(shapes.pop(), np.nan, np.float32)
         planes = [unknown if values is None else values for values in known]
         return torch.from_numpy(np.stack(planes).astype(np.float32, copy=False))
+
+    def weight_of(self, batch: Batch) -> Tensor | None:
+        return batch.weight
+
+    def known_of(self, chip: Chip) -> NDArray[np.float32] | None:
+        values = self.values_of(chip.target)
+        if values is None or chip.weight is None:
+            return values
+        return np.where(chip.weight > 0, values, np.float32(np.nan))
 
     def raw(self, head: Head, features: Features) -> tuple[Tensor, Tensor]:
         raw = raw_pixels(head, features)

@@ -7,6 +7,7 @@ from earthloom.tasks.boosted import BoostedHead
 from earthloom.tasks.boxes import OrientedBoxes, UprightBoxes
 from earthloom.tasks.counts import CountTask
 from earthloom.tasks.detect import DetectHead
+from earthloom.tasks.detect_points import PointHead
 from earthloom.tasks.forest import ForestHead
 from earthloom.tasks.heads import ConvHead, Head
 from earthloom.tasks.instances import InstanceMasks
@@ -33,6 +34,7 @@ _HEADS: tuple[type[Head], ...] = (
     MachineHead,
     MaskHead,
     NeighboursHead,
+    PointHead,
     RidgeHead,
 )
 _TASKS: tuple[type[Task[Any]], ...] = (

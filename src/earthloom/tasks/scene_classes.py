@@ -16,17 +16,14 @@ from earthloom.sample import Samples, chips_of
 from earthloom.sample.batch import Batch
 from earthloom.tasks.base import Score, Task, raw_scenes
 from earthloom.tasks.class_scores import ClassTally
-from earthloom.tasks.class_weights import (
-    ClassWeighting,
-    InverseRoot,
-    Unweighted,
-    weighting_from,
-)
+from earthloom.tasks.class_weights import ClassWeighting, InverseRoot, Unweighted
 from earthloom.tasks.classes import (
     IGNORED,
     check_classes,
     check_counts,
     check_fit,
+    class_arguments,
+    class_config,
     class_weights,
     scene_codes,
     scene_index,
@@ -84,24 +81,12 @@ class SceneClass(Task[Tensor]):
         return SceneScore(self.codes, ClassTally(self.names))
 
     def config(self) -> dict[str, Any]:
-        return {
-            "codes": list(self.codes),
-            "names": list(self.names),
-            "criterion": self.criterion.config(),
-            "weighting": self.weighting.config(),
-            "counts": None if self.counts is None else list(self.counts),
-        }
+        return class_config(self) | {"criterion": self.criterion.config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        counts = config["counts"]
-        return cls(
-            tuple(config["codes"]),
-            tuple(config["names"]),
-            criterion_from(config["criterion"]),
-            weighting_from(config["weighting"]),
-            None if counts is None else tuple(counts),
-        )
+        criterion = criterion_from(config["criterion"])
+        return cls(criterion=criterion, **class_arguments(config))
 
 
 @final
@@ -178,24 +163,12 @@ class SceneLabels(Task[Tensor]):
         return LabelScore(self.codes, LabelTally(self.names))
 
     def config(self) -> dict[str, Any]:
-        return {
-            "codes": list(self.codes),
-            "names": list(self.names),
-            "criterion": self.criterion.config(),
-            "weighting": self.weighting.config(),
-            "counts": None if self.counts is None else list(self.counts),
-        }
+        return class_config(self) | {"criterion": self.criterion.config()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        counts = config["counts"]
-        return cls(
-            tuple(config["codes"]),
-            tuple(config["names"]),
-            label_criterion_from(config["criterion"]),
-            weighting_from(config["weighting"]),
-            None if counts is None else tuple(counts),
-        )
+        criterion = label_criterion_from(config["criterion"])
+        return cls(criterion=criterion, **class_arguments(config))
 
 
 @final

@@ -16,11 +16,13 @@ from earthloom.sample.batch import Batch
 from earthloom.tasks.base import Score, Task, raw_scenes
 from earthloom.tasks.class_scores import ClassTally
 from earthloom.tasks.class_tree import ROOT, ClassTree
-from earthloom.tasks.class_weights import ClassWeighting, InverseRoot, weighting_from
+from earthloom.tasks.class_weights import ClassWeighting, InverseRoot
 from earthloom.tasks.classes import (
     IGNORED,
     check_counts,
     check_fit,
+    class_arguments,
+    class_config,
     class_weights,
     scene_codes,
     seen_scenes,
@@ -103,25 +105,15 @@ class SceneTree(Task[Tensor]):
         return TreeScore(self.tree)
 
     def config(self) -> dict[str, Any]:
-        return {
-            "codes": list(self.codes),
-            "names": list(self.names),
-            "parents": list(self.tree.parents),
-            "criterion": self.criterion.config(),
-            "weighting": self.weighting.config(),
-            "counts": None if self.counts is None else list(self.counts),
-        }
+        own = {"parents": list(self.tree.parents), "criterion": self.criterion.config()}
+        return class_config(self) | own
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        codes, names, parents = (tuple(config[what]) for what in ("codes", "names", "parents"))
-        counts = config["counts"]
-        return cls(
-            ClassTree(codes, names, parents),
-            criterion_from(config["criterion"]),
-            weighting_from(config["weighting"]),
-            None if counts is None else tuple(counts),
-        )
+        given = class_arguments(config)
+        tree = ClassTree(given["codes"], given["names"], tuple(config["parents"]))
+        criterion = criterion_from(config["criterion"])
+        return cls(tree, criterion, given["weighting"], given["counts"])
 
     def _counts_of(self, level: tuple[int, ...]) -> tuple[int, ...] | None:
         if self.counts is None:

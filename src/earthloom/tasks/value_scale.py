@@ -94,21 +94,25 @@ class Scale:
 class RunningMoments:
     """Mean and variance of numbers that come in batches (Chan et al. 1979)."""
 
-    count: int = 0
+    count: float = 0.0
+    """Sum of what the numbers count, which is 1 each unless said otherwise."""
     mean: float = 0.0
     squares: float = 0.0
     """Sum of squared distances from the mean."""
 
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Takes some more numbers, without NaN."""
+    def add(self, values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> None:
+        """Takes some more numbers, without NaN, each of which counts `weights`, above 0; None for
+        once."""
         if not values.size:
             return
-        mean = float(values.mean())
-        squares = float(((values - mean) ** 2).sum())
-        total = self.count + values.size
+        each = np.ones(values.shape) if weights is None else weights
+        added = float(each.sum())
+        mean = float(np.average(values, weights=weights))
+        squares = float((each * (values - mean) ** 2).sum())
+        total = self.count + added
         step = mean - self.mean
-        self.squares += squares + step**2 * self.count * values.size / total
-        self.mean += step * values.size / total
+        self.squares += squares + step**2 * self.count * added / total
+        self.mean += step * added / total
         self.count = total
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError
-from earthloom.sample import Samples, chips_of
+from earthloom.sample import Chip, Samples, chips_of
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import PixelValues, SceneValue, Target
 from earthloom.tasks.base import Task
@@ -73,6 +73,15 @@ class ValueTask(Task[Tensor]):
         chip's target says anything of this task."""
 
     @abstractmethod
+    def weight_of(self, batch: Batch) -> Tensor | None:
+        """(B,) or (B, H, W) how much each number of `truth_of` counts, 0 for one that is not used;
+        None where all count 1."""
+
+    @abstractmethod
+    def known_of(self, chip: Chip) -> NDArray[np.float32] | None:
+        """The same numbers as `values_of`, NaN also where they do not count."""
+
+    @abstractmethod
     def raw(self, head: Head, features: Features) -> tuple[Tensor, Tensor]:
         """(B, P, ...) what the head gives, and (B, ...) bool where anything was seen."""
 
@@ -90,11 +99,17 @@ class ValueTask(Task[Tensor]):
                 f"the truth of a batch is {tuple(truth.shape)}, but the network answers for "
                 f"{tuple(seen.shape)}; both are on the base grid"
             )
-        known = seen & ~truth.isnan()
+        known, weight = seen & ~truth.isnan(), self.weight_of(batch)
+        if weight is not None:
+            weight = weight.to(raw.device)
+            known = known & (weight > 0)
         if not known.any():
             return raw.sum() * 0.0
         picked = raw.movedim(1, -1)[known]
-        return self.criterion.losses(picked, self.scale.standardised(truth[known])).mean()
+        losses = self.criterion.losses(picked, self.scale.standardised(truth[known]))
+        if weight is None:
+            return losses.mean()
+        return (losses * weight[known]).sum() / weight[known].sum()
 
     def answer(self, head: Head, features: Features) -> Tensor:
         """(B, 3, ...) float32 value, low and high in the unit; NaN where nothing was seen."""
@@ -111,7 +126,7 @@ class ValueTask(Task[Tensor]):
         return torch.where(seen[:, None], planes, torch.nan)
 
     def score(self) -> ValueScore:
-        return ValueScore(self.truth_of, self.level)
+        return ValueScore(self.truth_of, self.weight_of, self.level)
 
     def corrected(self, answers: Iterable[tuple[Tensor, Batch]]) -> Self:
         """The same task with intervals that hold their level on new data like these.
@@ -125,17 +140,22 @@ class ValueTask(Task[Tensor]):
         """
         if self.correction is not None:
             raise ContractError("the intervals of this task are corrected already")
-        found = [self._nonconformity(answer, batch) for answer, batch in answers]
-        scores = np.sort(np.concatenate(found)) if found else np.zeros(0)
+        found = [np.zeros((2, 0)), *(self._nonconformity(*pair) for pair in answers)]
+        scores, weights = np.concatenate(found, axis=1)
+        order = np.argsort(scores, kind="stable")
+        # A truth of weight 2 stands there twice.
+        ranks = np.cumsum(weights[order])
+        count = float(ranks[-1]) if len(ranks) else 0.0
         # 10 times 0.9 is 9, whatever the last digit says.
-        rank = math.ceil((len(scores) + 1) * self.level - 1e-9)
-        if rank > len(scores):
+        rank = math.ceil((count + 1) * self.level - 1e-9)
+        if rank > count + 1e-9:
             least = math.ceil(self.level / (1 - self.level) - 1e-9)
             raise LabelError(
                 f"intervals that hold {self.level:g} of truths take {least} known ones or more to "
-                f"correct them by, but there are {len(scores)}"
+                f"correct them by, but there are {count:g}"
             )
-        return replace(self, correction=float(scores[rank - 1]))
+        at = int(np.searchsorted(ranks, rank - 1e-9 * count))
+        return replace(self, correction=float(scores[order][at]))
 
     def config(self) -> dict[str, Any]:
         return {
@@ -165,21 +185,23 @@ class ValueTask(Task[Tensor]):
 
     def _known(self, samples: Samples) -> Iterator[NDArray[np.float32]]:
         for chip in chips_of(samples):
-            values = self.values_of(chip.target)
+            values = self.known_of(chip)
             if values is not None:
                 yield values
 
     def _nonconformity(self, answer: Tensor, batch: Batch) -> NDArray[np.float64]:
-        """(N,) standard deviations that each known truth lies outside its interval; below 0
-        inside."""
+        """(2, N) standard deviations that each known truth lies outside its interval, below 0
+        inside, and how much it counts."""
         known = self.truth_of(batch)
         if known is None:
-            return np.zeros(0)
-        truth = self.scale.standardised(known.double())
+            return np.zeros((2, 0))
+        truth, weight = self.scale.standardised(known.double().cpu()), self.weight_of(batch)
+        each = torch.ones_like(truth) if weight is None else weight.double().cpu()
         standard = self.scale.standardised(answer.cpu().double())
         value, low, high = standard.unbind(dim=1)
         if not self.criterion.has_interval:
             low = high = value
         outside = torch.maximum(low - truth, truth - high)
-        scores: NDArray[np.float64] = outside[~outside.isnan()].numpy()
+        at = ~outside.isnan() & (each > 0)
+        scores: NDArray[np.float64] = torch.stack([outside[at], each[at]]).numpy()
         return scores

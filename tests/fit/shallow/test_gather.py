@@ -1,6 +1,6 @@
 """Rows of features, and models made of them, task by task."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from earthloom.fit.shallow.rows import common_limit, folds_of, thinned
 from earthloom.fit.statistics import statistics_of
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import collate
+from earthloom.sample.samples import Listed
 from earthloom.sample.target import PixelValues, SceneClasses, SceneValue
 from earthloom.tasks import PixelClasses
 from earthloom.tasks.linear import LinearHead
@@ -39,25 +40,6 @@ LABELS = SceneLabels((1, 2, 3), NAMES)
 VALUE = SceneValueTask("t/ha")
 VALUES = PixelValueTask("m")
 TASKS_HERE = (PIXELS, SCENES, LABELS, VALUE, VALUES)
-
-
-@dataclass(frozen=True)
-class _Chips:
-    chips: tuple
-
-    @property
-    def specs(self):
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self):
-        return [chip.group for chip in self.chips]
-
-    def __len__(self):
-        return len(self.chips)
-
-    def __getitem__(self, index):
-        return self.chips[index]
 
 
 class _Halved(Encoder):
@@ -104,7 +86,7 @@ ANSWERS = {
 
 
 def _samples(task, count=36, first=0):
-    return _Chips(
+    return Listed(
         tuple(_chip(number, ANSWERS[task.name]) for number in range(first, first + count))
     )
 
@@ -227,24 +209,24 @@ def test_chips_never_seen_or_without_an_answer_are_left_out():
         valid=np.zeros((1, *SIZE), bool),
     )
     others = (replace(blind, layers={SPEC.key: layer}), replace(samples[1], target=None))
-    more = _Chips((*others, *samples.chips))
+    more = Listed((*others, *samples.chips))
     assert len(gather(_encoder(samples), more, SCENES, 0)) == len(samples)
 
 
 @pytest.mark.parametrize("task", [SCENES, PIXELS], ids=lambda task: task.name)
 def test_one_class_is_refused_by_name(task):
-    samples = _Chips(_samples(task).chips[::3])
+    samples = Listed(_samples(task).chips[::3])
     with pytest.raises(LabelError, match=r"two classes.*labels of: bare;.*bare, grass, forest"):
         gather(_encoder(samples), samples, task, 0)
 
 
 def test_nothing_to_learn_from_is_refused():
-    bare = _Chips(tuple(replace(c, target=None) for c in _samples(SCENES).chips))
+    bare = Listed(tuple(replace(c, target=None) for c in _samples(SCENES).chips))
     encoder = _encoder(bare)
     for task in (SCENES, LABELS, VALUE, VALUES):
         with pytest.raises(LabelError, match="36 training chips"):
             gather(encoder, bare, task, 0)
-    alike = _Chips(_samples(LABELS).chips[::3])
+    alike = Listed(_samples(LABELS).chips[::3])
     with pytest.raises(LabelError, match="some chips show and others do not"):
         gather(encoder, alike, LABELS, 0)
 
@@ -260,7 +242,7 @@ def test_weight_0_is_no_row_and_weight_2_stands_for_two():
     weight = np.ones(SIZE, np.float32)
     weight[:4] = 0
     weight[4] = 2
-    weighted = _Chips(tuple(replace(chip, weight=weight) for chip in samples.chips))
+    weighted = Listed(tuple(replace(chip, weight=weight) for chip in samples.chips))
     rows = gather(_encoder(samples), weighted, PIXELS, 0).counted()
     assert rows.repeats.min() >= 1
     assert rows.repeats.max() == 2

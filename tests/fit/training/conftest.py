@@ -1,7 +1,6 @@
 """Chips in memory, small encoders, and a task that counts nothing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,33 +10,13 @@ from torch import nn
 from earthloom.encoders import Encoder, Features, Statistics
 from earthloom.fit.training import Changes, Training
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample.samples import Listed
 from earthloom.tasks import PixelClasses
 from earthloom.tasks.heads import ConvHead
 
 SIZE = Shape2d(8, 8)
 SPEC = LayerSpec("optical", 10, ("red", "nir"), "1", ("2023-05",), (660.0, 840.0))
 STILL = Changes(flips=False, turns=False)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Chips in memory; fulfils `Samples`."""
-
-    chips: Sequence[Chip]
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {SPEC.key: SPEC}
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return [chip.group for chip in self.chips]
-
-    def __len__(self) -> int:
-        return len(self.chips)
-
-    def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
 
 
 def make_chip(number: int, noise: float = 0.3) -> Chip:

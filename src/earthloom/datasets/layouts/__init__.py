@@ -8,14 +8,18 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from earthloom.datasets.imagery import Imagery
-from earthloom.datasets.layouts.boxes import read_coco_boxes, read_coco_instances, read_voc_boxes
+from earthloom.datasets.imagery import Imagery, hidden
+from earthloom.datasets.layouts.box_table import read_box_table
+from earthloom.datasets.layouts.coco import read_coco_boxes, read_coco_instances
+from earthloom.datasets.layouts.dota import read_dota
+from earthloom.datasets.layouts.image_table import read_image_table
 from earthloom.datasets.layouts.masks import read_masks
 from earthloom.datasets.layouts.points import read_points
 from earthloom.datasets.layouts.scenes import read_scenes
 from earthloom.datasets.layouts.series import read_npz
 from earthloom.datasets.layouts.shards import read_webdataset
-from earthloom.datasets.layouts.turned import read_dota, read_yolo, read_yolo_instances
+from earthloom.datasets.layouts.voc import read_voc_boxes
+from earthloom.datasets.layouts.yolo import read_yolo, read_yolo_instances
 from earthloom.datasets.samples import Expected, LabelledSamples, check_scale
 from earthloom.errors import DataError, choices
 from earthloom.sensors import Sensor
@@ -26,11 +30,15 @@ _BRIGHT = 0.026
 """The brightest hundredth of reflectance reaches this; numbers of 8 bits that are taken for ten
 thousandths do not."""
 
+_REMEDY = "Say so by 'scale', or leave this out by check=False"
+
 LAYOUTS: Mapping[str, Callable[..., LabelledSamples]] = {
     "scenes": read_scenes,
+    "image-table": read_image_table,
     "masks": read_masks,
     "coco": read_coco_boxes,
     "coco-instances": read_coco_instances,
+    "box-table": read_box_table,
     "voc": read_voc_boxes,
     "yolo": read_yolo,
     "yolo-instances": read_yolo_instances,
@@ -49,13 +57,14 @@ def read_layout(
     bands: Sequence[str] = (),
     gsd: float | None = None,
     check: bool = True,
+    scale: Option | None = None,
     **options: Option,
 ) -> LabelledSamples:
     """The samples of a folder in a common layout.
 
-    `sensor`, `bands` and `gsd` (metres) say what the image files hold, see `Imagery.of`; `options`
-    are those of the layout's function. With `check`, some chips are read to see whether their
-    values look like the sensor's unit. DataError for an unknown layout or option, and where
+    `sensor`, `bands`, `gsd` (metres) and `scale` say what the image files hold, see `Imagery.of`;
+    `options` are those of the layout's function. With `check`, some chips are read to see whether
+    their values look like the sensor's unit. DataError for an unknown layout or option, and where
     nothing can be read.
     """
     if layout not in LAYOUTS:
@@ -68,16 +77,21 @@ def read_layout(
         raise DataError(
             f"the layout '{layout}' has no option '{unknown[0]}'; it has: {choices(known)}"
         )
-    needed = [p.name for p in parameters if p.default is p.empty and p.name not in options]
-    if needed:
-        raise DataError(f"the layout '{layout}' needs the option '{needed[0]}'")
     place = Path(folder)
     if not place.is_dir():
         raise DataError(f"there is no folder {place}")
-    imagery = Imagery.of(sensor, bands, gsd)
+    needed = [p.name for p in parameters if p.default is p.empty and p.name not in options]
+    if needed:
+        there = choices(sorted(path.name for path in place.iterdir() if not hidden(path.name)))
+        raise DataError(
+            f"the layout '{layout}' needs the option '{needed[0]}'; {place} holds: {there}"
+        )
+    if not (scale is None or isinstance(scale, int | float)):
+        raise DataError(f"the scale must be a number, but is {scale!r}")
+    imagery = Imagery.of(sensor, bands, gsd, scale)
     samples = read(place, imagery, **options)
     if check:
-        check_scale(samples, _expected(imagery))
+        check_scale(samples, _expected(imagery), _REMEDY)
     return samples
 
 

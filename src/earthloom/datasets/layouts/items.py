@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from earthloom.chips.label_vocabulary import Vocabulary
-from earthloom.datasets.imagery import Imagery, size_of
+import numpy as np
+
+from earthloom.datasets.imagery import SUFFIXES, Imagery, folders_in, opened
 from earthloom.datasets.samples import LabelledSamples, ReadReport
 from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample import Chip, LayerSpec, Shape2d
@@ -57,15 +58,19 @@ class ImageItems:
         return self.items[index].target
 
 
-def size_or_reason(image: Path, skipped: Counter[str]) -> Shape2d | None:
-    """An image's size; None, and the reason counted, if it is missing or broken."""
+def size_or_reason(image: Path, skipped: Counter[str], imagery: Imagery) -> Shape2d | None:
+    """An image's size; None, and the reason counted, if it is missing, broken, or lacks bands."""
     if not image.is_file():
         skipped[MISSING] += 1
         return None
-    size = size_of(image)
-    if size is None:
+    try:
+        with opened(image) as source:
+            if imagery.fits(source):
+                return Shape2d(*source.shape)
+            skipped[f"without the bands {choices(imagery.spec.bands)}"] += 1
+    except DataError:
         skipped[BROKEN] += 1
-    return size
+    return None
 
 
 def image_samples(
@@ -75,10 +80,12 @@ def image_samples(
     imagery: Imagery,
     items: Iterable[Item],
     skipped: Counter[str],
+    changed: Mapping[str, int] | None = None,
 ) -> LabelledSamples:
     """The samples of a layout; DataError if none is left."""
     kept = tuple(items)
-    report = ReadReport(len(kept) + sum(skipped.values()), dict(skipped))
+    found = len(kept) + sum(skipped.values())
+    report = ReadReport(found, dict(skipped), dict(+Counter(changed or {})))
     if not kept:
         raise DataError(f"{where} has no sample that can be read: {report.sentence()}")
     return LabelledSamples(where.name, task, tuple(classes), ImageItems(imagery, kept), report)
@@ -94,7 +101,44 @@ def codes_of(classes: Sequence[str]) -> dict[str, int]:
     return {name: code for code, name in enumerate(classes, start=1)}
 
 
-def vocabulary_of(classes: Sequence[str]) -> Vocabulary:
-    """The class names as the label readers take them."""
-    codes = codes_of(classes)
-    return Vocabulary(codes, choices(f"{code} {name}" for name, code in codes.items()), 0)
+def missing_folder(folder: Path) -> DataError:
+    """The error for a folder that is not there, with those that are."""
+    above = folder
+    while not above.is_dir():
+        above = above.parent
+    there = choices(path.name for path in folders_in(above))
+    return DataError(f"there is no folder {folder}; the folders in {above} are: {there}")
+
+
+def named_in(file: Path) -> list[str]:
+    """The names that a list of a split holds, a line each, without folders and suffixes of images.
+
+    What stands behind a space is not of the name, unless it ends with a suffix.
+    """
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    return [name_of(line) for line in lines if line.strip()]
+
+
+def name_of(line: str) -> str:
+    """The name of an image in a line of a list: `images/a b.tif` is `a b`, `a  1` is `a`."""
+    return without_suffix(line).rpartition("/")[2]
+
+
+def without_suffix(line: str) -> str:
+    """The path of an image in a line of a list, without its suffix and what follows a space."""
+    text = line.strip().replace("\\", "/").removeprefix("./")
+    for suffix in (*SUFFIXES, ".xml", ".txt"):
+        if text.lower().endswith(suffix):
+            return text[: -len(suffix)]
+    return without_suffix(text.split()[0]) if len(text.split()) > 1 else text
+
+
+def numbers_of(parts: Sequence[str], file: Path, at: int) -> list[float]:
+    """The finite numbers in a line of a file; LabelError with the line for anything else."""
+    try:
+        found = [float(part) for part in parts]
+    except ValueError as error:
+        raise LabelError(f"{file}, line {at}: {error}") from error
+    if not np.isfinite(found).all():
+        raise LabelError(f"{file}, line {at}: not all of {choices(parts)} are finite")
+    return found

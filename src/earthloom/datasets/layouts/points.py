@@ -1,7 +1,7 @@
 """Tables of points: a row a sample, its columns the bands of one pixel, or pixels around it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +12,23 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from earthloom.datasets.imagery import Imagery, opened
-from earthloom.datasets.layouts.items import codes_of
+from earthloom.datasets.layouts.tables import (
+    classes_in,
+    need,
+    numbers,
+    places_of,
+    read_table,
+    texts,
+    values_in,
+)
 from earthloom.datasets.samples import LabelledSamples, ReadReport
-from earthloom.errors import DataError, LabelError, choices
+from earthloom.errors import DataError, choices
 from earthloom.sample import Chip, LayerSpec, Place, Shape2d
 from earthloom.sample.place import block_of
-from earthloom.sample.target import SceneClasses, SceneValue, Target
+from earthloom.sample.target import Target
+
+_NO_ANSWER = "without an answer"
+_NO_PLACE = "without a place on the Earth"
 
 
 @dataclass(frozen=True)
@@ -78,49 +89,86 @@ def read_points(
     columns: Sequence[str] = (),
     image: str = "",
     size: int = 1,
-    lon: str = "lon",
-    lat: str = "lat",
+    lon: str = "",
+    lat: str = "",
+    crs: str = "EPSG:4326",
     group: str = "",
     block: float = 1.0,
     classes: Sequence[str] = (),
 ) -> LabelledSamples:
-    """The rows of a table (CSV or Parquet) with a class (`label`) or a number (`value`).
+    """The rows of a table with a class (`label`) or a number (`value`).
 
-    Pixels are the table's `columns`, in the order of the imagery's bands, or `size` x `size` pixels
-    of the raster `image` around each point. Groups are the column `group`, or blocks of `block`
-    degrees. Rows without an answer, and points whose pixels lie outside, are counted.
+    Tables are CSV, Parquet, or files of points such as GeoJSON and GeoPackage, whose own CRS
+    counts. Otherwise places are the columns `lon` and `lat`, which are found by their usual names,
+    or one of WKT, in `crs`. Pixels are the table's `columns`, in the order of the imagery's bands
+    (an empty cell is missing), or `size` x `size` pixels of the raster `image` around each point.
+    Groups are the column `group`, or blocks of `block` degrees. Rows without an answer or a place,
+    and points whose pixels lie outside, are counted.
     """
-    rows = _table(folder / table)
-    _one_of_each(folder / table, label, value, columns, image)
-    _need(rows, [label or value, *columns, *([group] if group else [lon, lat])], folder / table)
-    skipped: dict[str, int] = {}
-    known = rows[rows[label or value].notna()]
-    skipped["without an answer"] = len(rows) - len(known)
-    corners = np.zeros((len(known), 2), np.int64)
-    if image:
-        _need(rows, [lon, lat], folder / table)
-        corners, inside = _corners(folder / image, known, lon, lat, size)
-        skipped["outside the raster"] = int((~inside).sum())
-        known, corners = known[inside], corners[inside]
-    if not len(known):
-        report = ReadReport(len(rows), skipped)
-        raise DataError(f"{folder / table} has no sample: {report.sentence()}")
-    names, answers = _answers(known, label, value, unit, classes, folder / table)
+    file, raster = folder / table, folder / image if image else None
+    rows = read_table(file)
+    _one_of_each(file, label, value, columns, image)
+    need(rows, [label or value, *columns, *([group] if group else [])], file)
     if columns and len(columns) != len(imagery.spec.bands):
         raise DataError(
             f"{len(columns)} columns do not fit the bands {choices(imagery.spec.bands)}"
         )
+    places = _places(rows, file, lon, lat, crs, bool(image) or not group)
+    keep = _Kept(np.ones(len(rows), np.bool_), np.zeros((len(rows), 2), np.int64))
+    keep.choose(rows[label or value].isna().to_numpy(), places, raster, size)
+    report = ReadReport(len(rows), keep.reasons)
+    if not keep.rows.any():
+        hint = "; are the coordinates in another 'crs'?" if keep.reasons.get(_NO_PLACE) else ""
+        raise DataError(f"{file} has no sample: {report.sentence()}{hint}")
+    known = rows[keep.rows]
+    names, answers = (
+        classes_in([[each] for each in texts(known, label)], classes, file)
+        if label
+        else ((), values_in(known, value, unit, file))
+    )
     reader = PointItems(
         imagery=replace(imagery),
         answers=answers,
-        groups=_groups(known, group, lon, lat, block),
-        pixels=known[list(columns)].to_numpy(np.float64) if columns else None,
-        raster=folder / image if image else None,
-        corners=corners,
+        groups=tuple(texts(known, group)) if group else _blocks(places, keep.rows, block),
+        pixels=_pixels(known, columns, file),
+        raster=raster,
+        corners=keep.corners[keep.rows],
         size=size,
     )
-    task = "scene-class" if label else "scene-value"
-    return LabelledSamples(folder.name, task, names, reader, ReadReport(len(rows), skipped))
+    return LabelledSamples(
+        folder.name, "scene-class" if label else "scene-value", names, reader, report
+    )
+
+
+@dataclass
+class _Kept:
+    """Which rows are left, where their chips begin, and why others are not."""
+
+    rows: NDArray[np.bool_]
+    """(N,)."""
+    corners: NDArray[np.int64]
+    """(N, 2) row and column, of a raster."""
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def choose(
+        self,
+        unanswered: NDArray[np.bool_],
+        places: NDArray[np.float64] | None,
+        raster: Path | None,
+        size: int,
+    ) -> None:
+        """Leaves out, and counts, what has no answer, no place, or lies outside the raster."""
+        self._out(unanswered, _NO_ANSWER)
+        if places is None:
+            return
+        self._out(np.asarray(~np.isfinite(places).all(axis=1)), _NO_PLACE)
+        if raster is not None:
+            self.corners, inside = _corners(raster, places, size)
+            self._out(~inside, "outside the raster")
+
+    def _out(self, which: NDArray[np.bool_], reason: str) -> None:
+        self.reasons[reason] = int((self.rows & which).sum())
+        self.rows = self.rows & ~which
 
 
 def _one_of_each(file: Path, label: str, value: str, columns: Sequence[str], image: str) -> None:
@@ -130,60 +178,48 @@ def _one_of_each(file: Path, label: str, value: str, columns: Sequence[str], ima
         raise DataError(f"{file}: pixels come from 'columns', or from a raster 'image'")
 
 
-def _table(file: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (OSError, UnicodeError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise DataError(f"the table {file} cannot be read: {words}") from error
-
-
-def _need(rows: pd.DataFrame, columns: Sequence[str], file: Path) -> None:
-    missing = [name for name in columns if name not in rows.columns]
-    if missing:
+def _places(
+    rows: pd.DataFrame, file: Path, lon: str, lat: str, crs: str, needed: bool
+) -> NDArray[np.float64] | None:
+    """(N, 2) longitude and latitude, if they play a part."""
+    places = places_of(rows, file, lon, lat, crs) if needed else None
+    if needed and places is None:
         raise DataError(
-            f"the table {file} has no column '{missing[0]}'; it has: {choices(rows.columns)}"
+            f"the table {file} says no places; name its columns 'lon' and 'lat', or, for pixels of "
+            f"'columns', a column 'group'; it has: {choices(rows.columns)}"
         )
+    return places
 
 
-def _answers(
-    rows: pd.DataFrame, label: str, value: str, unit: str, classes: Sequence[str], file: Path
-) -> tuple[tuple[str, ...], tuple[Target, ...]]:
-    if value:
-        numbers = pd.to_numeric(rows[value], errors="coerce").to_numpy(np.float64)
-        if not np.isfinite(numbers).all():
-            wrong = rows[value][~np.isfinite(numbers)].iloc[0]
-            raise LabelError(f"the column '{value}' of {file} holds {wrong!r}, not a number")
-        return (), tuple(SceneValue(float(number), unit) for number in numbers)
-    given = rows[label].astype(str)
-    names = tuple(classes) or tuple(sorted(given.unique()))
-    codes = codes_of(names)
-    unknown = sorted(set(given) - set(codes))
-    if unknown:
-        raise LabelError(f"{file} has the class '{unknown[0]}'; classes are: {choices(names)}")
-    return names, tuple(SceneClasses((codes[name],)) for name in given)
+def _pixels(rows: pd.DataFrame, columns: Sequence[str], file: Path) -> NDArray[np.float64] | None:
+    if not columns:
+        return None
+    return np.stack([numbers(rows, column, file) for column in columns], axis=-1)
 
 
-def _groups(rows: pd.DataFrame, group: str, lon: str, lat: str, block: float) -> tuple[str, ...]:
-    if group:
-        return tuple(rows[group].astype(str))
-    return tuple(block_of(x, y, block) for x, y in zip(rows[lon], rows[lat], strict=True))
+def _blocks(
+    places: NDArray[np.float64] | None, kept: NDArray[np.bool_], block: float
+) -> tuple[str, ...]:
+    assert places is not None
+    return tuple(block_of(x, y, block) for x, y in places[kept].tolist())
 
 
 def _corners(
-    raster: Path, rows: pd.DataFrame, lon: str, lat: str, size: int
+    raster: Path, places: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """First row and column of each point's chip, and which lie wholly inside."""
     with opened(raster) as source:
         if source.crs is None:
             raise DataError(f"the raster {raster} has no CRS, so points have no place in it")
-        x, y = rasterio.warp.transform(
-            "EPSG:4326", source.crs, rows[lon].to_list(), rows[lat].to_list()
-        )
         inverse, shape = ~source.transform, source.shape
-    x, y = np.asarray(x), np.asarray(y)
+        there = np.asarray(np.isfinite(places).all(axis=1))
+        lon, lat = places[there].T
+        x, y = map(np.asarray, rasterio.warp.transform("EPSG:4326", source.crs, lon, lat))
+    corners = np.zeros((len(places), 2), np.int64)
     col = np.floor(inverse.a * x + inverse.b * y + inverse.c) - size // 2
     row = np.floor(inverse.d * x + inverse.e * y + inverse.f) - size // 2
-    inside = (row >= 0) & (col >= 0) & (row + size <= shape[0]) & (col + size <= shape[1])
-    corners = np.stack([np.where(inside, row, 0), np.where(inside, col, 0)], axis=-1)
-    return corners.astype(np.int64), inside
+    within = (row >= 0) & (col >= 0) & (row + size <= shape[0]) & (col + size <= shape[1])
+    inside = there.copy()
+    inside[there] = within
+    corners[inside] = np.stack([row[within], col[within]], axis=-1)
+    return corners, inside

@@ -1,5 +1,6 @@
 """Tables of labelled pixel series, see `earthloom.chips.series`."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from earthloom.chips.series import SeriesSamples, read_table
 from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.items import codes_of
 from earthloom.datasets.samples import LabelledSamples, ReadReport
-from earthloom.errors import DataError
+from earthloom.errors import DataError, LabelError
 from earthloom.sample import Chip, LayerSpec
 from earthloom.sample.target import Target
 
@@ -63,8 +64,16 @@ def read_npz(
 
 
 def _names(file: Path) -> tuple[str, ...]:
+    """The classes of a table; none where it has no `y`, which `read_table` then names."""
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return tuple(sorted(set(archive["y"].tolist())))
-    except (OSError, ValueError, KeyError) as error:
+            given = set(archive["y"].tolist()) if "y" in archive.files else set()
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read the table of series {file}: {error}") from error
+    wrong = sorted(str(each) for each in given if not isinstance(each, str))
+    if wrong:
+        raise LabelError(
+            f"{file}: y must hold names of classes as text, but holds {wrong[0]}; "
+            "write y.astype(str)"
+        )
+    return tuple(sorted(given))

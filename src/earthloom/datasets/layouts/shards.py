@@ -8,7 +8,8 @@ import json
 import tarfile
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetReader, MemoryFile
 
 from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.items import codes_of
 from earthloom.datasets.samples import LabelledSamples, ReadReport
 from earthloom.errors import DataError, LabelError, choices
-from earthloom.sample import Chip, LayerSpec, Shape2d
+from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
 from earthloom.sample.target import SceneClasses, SceneValue, Target
 
 
@@ -68,17 +69,26 @@ class Shards:
         return len(self.keys)
 
     def chip(self, index: int) -> Chip:
-        stored = _array(self.images[index], self.image)
-        if self.channels_last and stored.ndim == 3 and self.image.endswith("npy"):
-            stored = np.moveaxis(stored, -1, 0)
-        layer = self.imagery.layer(stored if stored.ndim == 3 else stored[None])
+        layer, place = self._pixels(index)
         shape = Shape2d(*layer.valid.shape[-2:])
         label = self._label(index, shape) if self.mask else None
         layers = {layer.spec.key: layer}
-        return Chip(self.keys[index], shape, layers, label, self.groups[index])
+        return Chip(self.keys[index], shape, layers, label, self.groups[index], place)
 
     def target(self, index: int) -> Target | None:
         return self.answers[index]
+
+    def _pixels(self, index: int) -> tuple[Layer, Place | None]:
+        member = self.images[index]
+        if not self.image.endswith("npy"):
+            with _image(member, self.image) as source:
+                return self.imagery.from_open(
+                    source, f"the .{self.image} of {self.keys[index]} in {member.file}"
+                )
+        stored = _array(member, self.image)
+        if self.channels_last and stored.ndim == 3:
+            stored = np.moveaxis(stored, -1, 0)
+        return self.imagery.layer(stored if stored.ndim == 3 else stored[None]), None
 
     def _label(self, index: int, shape: Shape2d) -> NDArray[np.uint8]:
         values = _array(self.masks[index], self.mask)
@@ -114,8 +124,8 @@ def read_webdataset(
     """The samples of the tar files that `shards` names, in order.
 
     `image` is the extension of the pixels: `npy` (C, H, W), or (H, W, C) with `channels_last`, or
-    an image file. The answer is one of
-    `label` (`cls`: a number from 0 or a name; `json:KEY`), `value` (as `label`, a number) and
+    an image file, whose place and nodata count. The answer is one of `label` (`cls`: a number from
+    0 or a name; `json:KEY`, where a list says several classes), `value` (as `label`, a number) and
     `mask` (an extension such as `mask.png`, which holds `values`, 1, 2, ... unless said, and
     `unlabelled`). `classes` are in the order of the numbers. Incomplete samples are counted.
     """
@@ -124,9 +134,7 @@ def read_webdataset(
     answer = mask or (label or value).partition(":")[0]
     kept, skipped = _whole(folder, shards, (image, answer))
     report = ReadReport(len(kept) + sum(skipped.values()), dict(skipped))
-    if not kept:
-        raise DataError(f"{folder} has no whole sample: {report.sentence()}")
-    names, answers = _answers(kept, label, value, unit, classes)
+    names, answers, several = _answers(kept, label, value, unit, classes)
     stored = list(values) or list(range(1, len(names) + 1))
     if mask and len(stored) != len(names):
         raise DataError(f"{len(stored)} values of masks do not fit {len(names)} classes")
@@ -143,7 +151,8 @@ def read_webdataset(
         mask=mask,
         channels_last=channels_last,
     )
-    task = "scene-class" if label else "scene-value" if value else "pixel-class"
+    scene = "scene-labels" if several else "scene-class"
+    task = scene if label else "scene-value" if value else "pixel-class"
     return LabelledSamples(folder.name, task, names, reader, report)
 
 
@@ -151,15 +160,22 @@ def _whole(folder: Path, shards: str, needed: Sequence[str]) -> tuple[list[_Samp
     """The samples that have all extensions, and how many lack which."""
     files = sorted(folder.glob(shards))
     if not files:
-        raise DataError(f"there is no shard {shards} in {folder}")
-    skipped, kept = Counter[str](), list[_Sample]()
+        there = choices(sorted(path.name for path in folder.iterdir())[:8])
+        raise DataError(f"there is no shard {shards} in {folder}; it holds: {there}")
+    skipped, kept, seen = Counter[str](), list[_Sample](), set[str]()
     for file in files:
         for key, members in _index(file).items():
+            seen.update(members.keys())
             missing = [extension for extension in needed if extension not in members]
             if missing:
                 skipped[f"without .{missing[0]}"] += 1
             else:
                 kept.append((key, file.name, members))
+    if not kept:
+        raise DataError(
+            f"{folder} has no sample with {choices(f'.{each}' for each in needed)}; the members of "
+            f"{sum(skipped.values())} samples are: {choices(f'.{each}' for each in sorted(seen))}"
+        )
     return kept, skipped
 
 
@@ -176,25 +192,41 @@ def _index(file: Path) -> dict[str, dict[str, _Member]]:
                 member = _Member(file, info.offset_data, info.size)
                 found.setdefault(f"{folder}/{key}".lstrip("/."), {})[extension.lower()] = member
     except (tarfile.TarError, OSError) as error:
-        raise DataError(f"the shard {file} cannot be read: {error}") from error
+        packed = file.suffix.lower() in (".gz", ".tgz", ".bz2", ".xz", ".zst")
+        words = "it is compressed, so that no member can be found; unpack it to .tar"
+        raise DataError(f"the shard {file} cannot be read: {words if packed else error}") from error
     ends = [one.start + one.size for members in found.values() for one in members.values()]
     if max(ends, default=0) > file.stat().st_size:
         raise DataError(f"the shard {file} cannot be read: it is cut off")
     return found
 
 
+@contextmanager
+def _image(member: _Member, extension: str) -> Iterator[DatasetReader]:
+    """An image file in a shard; every failure while it is open is a DataError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with MemoryFile(member.bytes()) as memory, memory.open() as source:
+                yield source
+        except (OSError, RasterioError) as error:
+            raise _unreadable(member, extension, error) from error
+
+
 def _array(member: _Member, extension: str) -> NDArray[Any]:
     """A member's numbers: (C, H, W) of an image, any shape of an array."""
+    if not extension.endswith("npy"):
+        with _image(member, extension) as source:
+            return np.asarray(source.read())
     try:
-        if extension.endswith("npy"):
-            return np.asarray(np.load(io.BytesIO(member.bytes()), allow_pickle=False))
-        with warnings.catch_warnings(), MemoryFile(member.bytes()) as memory:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with memory.open() as source:
-                return np.asarray(source.read())
-    except (ValueError, OSError, RasterioError) as error:
-        words = " ".join(str(error).split())
-        raise DataError(f"a .{extension} of {member.file} cannot be read: {words}") from error
+        return np.asarray(np.load(io.BytesIO(member.bytes()), allow_pickle=False))
+    except (ValueError, OSError) as error:
+        raise _unreadable(member, extension, error) from error
+
+
+def _unreadable(member: _Member, extension: str, error: Exception) -> DataError:
+    words = " ".join(str(error).split())
+    return DataError(f"a .{extension} of {member.file} cannot be read: {words}")
 
 
 def _answers(
@@ -203,36 +235,47 @@ def _answers(
     value: str,
     unit: str,
     classes: Sequence[str],
-) -> tuple[tuple[str, ...], tuple[Target | None, ...]]:
+) -> tuple[tuple[str, ...], tuple[Target | None, ...], bool]:
+    """The classes, the answers, and whether a sample may have several."""
     if not label and not value:
         if not classes:
             raise DataError("masks in shards need 'classes'")
         codes_of(classes)
-        return tuple(classes), (None,) * len(kept)
-    given = [_word(members, label or value, f"{key} in {name}") for key, name, members in kept]
+        return tuple(classes), (None,) * len(kept), False
+    given = [_said(members, label or value, f"{key} in {name}") for key, name, members in kept]
     if value:
         try:
-            return (), tuple(SceneValue(float(word), unit) for word in given)
-        except ValueError as error:
+            return (), tuple(SceneValue(float(one), unit) for one in given), False
+        except (TypeError, ValueError) as error:
             raise LabelError(f"a value is no number: {error}") from error
-    numbered = all(word.isdigit() for word in given)
-    names = tuple(classes) or tuple(sorted(set(given), key=int if numbered else str))
+    several = any(isinstance(each, list) for each in given)
+    words = [[str(one) for one in (each if isinstance(each, list) else [each])] for each in given]
+    present = {word for each in words for word in each}
+    numbered = all(word.isdigit() for word in present)
+    names = tuple(classes) or tuple(sorted(present, key=int if numbered else str))
     codes = codes_of(names)
     if numbered and classes:
         codes = {str(at): code for at, code in enumerate(codes.values())}
-    unknown = sorted(set(given) - set(codes))
+    unknown = sorted(present - set(codes))
     if unknown:
         raise LabelError(f"the label '{unknown[0]}' is of no class; classes are: {choices(codes)}")
-    return names, tuple(SceneClasses((codes[word],)) for word in given)
+    found = (tuple(sorted({codes[word] for word in each})) for each in words)
+    return names, tuple(SceneClasses(each) for each in found), several
 
 
-def _word(members: Mapping[str, _Member], label: str, where: str) -> str:
-    """The answer of a sample, as text."""
+def _said(members: Mapping[str, _Member], label: str, where: str) -> Any:
+    """The answer of a sample: text, or what stands in JSON."""
     extension, _, key = label.partition(":")
     try:
         text = members[extension].bytes().decode("utf-8").strip()
-        if not key:
-            return text
-        return str(json.loads(text)[key])
-    except (UnicodeError, ValueError, KeyError, TypeError) as error:
-        raise LabelError(f"the .{extension} of {where} cannot be read: {error!r}") from error
+        said = json.loads(text) if key else text
+    except (UnicodeError, ValueError) as error:
+        raise LabelError(f"the .{extension} of {where} cannot be read: {error}") from error
+    if not key:
+        return said
+    if not isinstance(said, dict) or key not in said:
+        there = choices(said) if isinstance(said, dict) else type(said).__name__
+        raise LabelError(f"the .{extension} of {where} has no key '{key}'; it has: {there}")
+    if isinstance(said[key], dict) or said[key] is None:
+        raise LabelError(f"the .{extension} of {where} has no answer as '{key}': {said[key]}")
+    return said[key]

@@ -1,7 +1,5 @@
 """Readers of rasters that lie as no common layout has them."""
 
-import datetime
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +13,10 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
+from earthloom.datasets.arrays import label_of, layer_of
 from earthloom.datasets.imagery import opened
 from earthloom.datasets.model import Entry, EntryLayer
+from earthloom.datasets.own.files import day_of, json_of, text_of
 from earthloom.datasets.samples import LabelledSamples, ReadReport
 from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
@@ -31,13 +31,13 @@ class Scene:
     group: str
     dates: tuple[tuple[tuple[Path, ...], ...], ...]
     """For each layer, for each date, one file with all bands, or a file for each band."""
-    days: tuple[int, ...]
-    """Days since 1970-01-01 of the dates; 0 where they are not known."""
+    days: tuple[tuple[int, ...], ...]
+    """For each layer, days since 1970-01-01 of the dates; empty where they are not known."""
     grid: Path
     """The file whose grid is the base grid."""
     labels: tuple[Path, ...] = ()
     """The files of class codes."""
-    answer: SceneClasses | None = None
+    answer: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -65,28 +65,18 @@ class RasterItems:
         scene = self.scenes[index]
         place = _place(scene.grid)
         layers = [
-            _layer(each, files, scene.days, place)
-            for each, files in zip(self.entry.layers, scene.dates, strict=True)
+            _layer(each, files, days, place)
+            for each, files, days in zip(self.entry.layers, scene.dates, scene.days, strict=True)
         ]
-        label = None if self.label is None else self._codes(self.label(scene), scene, place.shape)
+        label = None
+        if self.label is not None:
+            label = label_of(self.entry, self.label(scene), place.shape, scene.id)
         by_key = {layer.spec.key: layer for layer in layers}
         known = place if place.crs else None
         return Chip(scene.id, place.shape, by_key, label, scene.group, known)
 
     def target(self, index: int) -> Target | None:
         return self.scenes[index].answer
-
-    def _codes(
-        self, values: NDArray[np.integer], scene: Scene, shape: Shape2d
-    ) -> NDArray[np.uint8]:
-        if values.shape != tuple(shape):
-            raise LabelError(
-                f"{self.entry.name}: the label of {scene.id} has the shape {values.shape}, "
-                f"its image {tuple(shape)}"
-            )
-        found, positions = np.unique(values, return_inverse=True)
-        codes = np.array([self.entry.code(int(value)) for value in found], np.uint8)
-        return codes[positions].reshape(values.shape)
 
 
 def read_oscd_early(entry: Entry, folder: Path, split: str) -> LabelledSamples:
@@ -98,11 +88,11 @@ def read_oscd_early(entry: Entry, folder: Path, split: str) -> LabelledSamples:
             skipped["without labels"] += 1
             continue
         dates = tuple(_bands(city / f"imgs_{at}", entry.layers[0]) for at in (1, 2))
-        days = tuple(_day(each) for each in re.findall(r"\d{8}", _text(city / "dates.txt")))
+        days = tuple(day_of(each) for each in re.findall(r"\d{8}", text_of(city / "dates.txt")))
         grid = dates[0][entry.layers[0].bands.index("B04")]
         label = (_oscd_label(city),)
-        scenes.append(Scene(city.name, city.name, (dates,), days, grid, label))
-    return _samples(entry, folder, scenes, skipped, _only_label)
+        scenes.append(Scene(city.name, city.name, (dates,), (days,), grid, label))
+    return raster_samples(entry, folder, scenes, skipped, only_label)
 
 
 def read_sen1floods11(entry: Entry, folder: Path, split: str) -> LabelledSamples:
@@ -118,8 +108,8 @@ def read_sen1floods11(entry: Entry, folder: Path, split: str) -> LabelledSamples
             skipped["without an image"] += 1
             continue
         dates = tuple(((file,),) for file in files)
-        scenes.append(Scene(name, name.partition("_")[0], dates, (0,), label, (label,)))
-    return _samples(entry, folder, scenes, skipped, _only_label)
+        scenes.append(Scene(name, name.partition("_")[0], dates, ((), ()), label, (label,)))
+    return raster_samples(entry, folder, scenes, skipped, only_label)
 
 
 def read_bigearthnet(entry: Entry, folder: Path, split: str) -> LabelledSamples:
@@ -137,10 +127,10 @@ def read_bigearthnet(entry: Entry, folder: Path, split: str) -> LabelledSamples:
         if unknown:
             raise LabelError(f"{meta} has the class '{unknown[0]}'; known: {choices(codes)}")
         answer = SceneClasses(tuple(sorted(codes[name] for name in set(names))))
-        day = _day(patch.name.split("_")[2][:8])
+        days = ((day_of(patch.name.split("_")[2][:8]),),) * len(files)
         dates = tuple((tuple(each),) for each in files)
-        scenes.append(Scene(patch.name, patch.name, dates, (day,), files[0][0], answer=answer))
-    return _samples(entry, folder, scenes, skipped, None)
+        scenes.append(Scene(patch.name, patch.name, dates, days, files[0][0], answer=answer))
+    return raster_samples(entry, folder, scenes, skipped, None)
 
 
 def read_change_samples(entry: Entry, folder: Path, split: str) -> LabelledSamples:
@@ -152,11 +142,12 @@ def read_change_samples(entry: Entry, folder: Path, split: str) -> LabelledSampl
         if images[0].is_file():
             labels = (place / "unchanged.bmp", place / "change.bmp")
             dates = tuple((image,) for image in images)
-            scenes.append(Scene(place.name, place.name, (dates,), (0, 0), images[0], labels))
-    return _samples(entry, folder, scenes, Counter(), _two_labels)
+            scenes.append(Scene(place.name, place.name, (dates,), ((),), images[0], labels))
+    return raster_samples(entry, folder, scenes, Counter(), _two_labels)
 
 
-def _only_label(scene: Scene) -> NDArray[np.integer]:
+def only_label(scene: Scene) -> NDArray[np.integer]:
+    """The values of a scene's only file of labels."""
     return _values(scene.labels[0])
 
 
@@ -168,13 +159,14 @@ def _two_labels(scene: Scene) -> NDArray[np.integer]:
     return np.where(first, 1, np.where(second, 2, 0))
 
 
-def _samples(
+def raster_samples(
     entry: Entry,
     folder: Path,
     scenes: Sequence[Scene],
     skipped: Counter[str],
     label: Callable[[Scene], NDArray[np.integer]] | None,
 ) -> LabelledSamples:
+    """The samples of a dataset's scenes; DataError if there are none."""
     report = ReadReport(len(scenes) + sum(skipped.values()), dict(skipped))
     if not scenes:
         raise DataError(f"there is no {entry.name} in {folder}: {report.sentence()}")
@@ -185,18 +177,8 @@ def _samples(
 def _layer(
     each: EntryLayer, dates: Sequence[Sequence[Path]], days: Sequence[int], base: Place
 ) -> Layer:
-    numbers = np.stack([np.concatenate([_onto(f, base, each) for f in files]) for files in dates])
-    if numbers.shape[:2] != (len(each.dates), len(each.bands)):
-        raise DataError(
-            f"{dates[0][0]} gives {numbers.shape[1]} bands on {numbers.shape[0]} dates, but "
-            f"{len(each.bands)} on {len(each.dates)} are expected: {choices(each.bands)}"
-        )
-    valid = np.asarray(np.isfinite(numbers).all(axis=1))
-    if each.nodata is not None:
-        valid &= ~(numbers == each.nodata).all(axis=1)
-    pixels = each.physical(numbers)
-    pixels[np.broadcast_to(~valid[:, None], pixels.shape)] = np.nan
-    return Layer(each.spec, pixels, valid, np.array(days, np.int32))
+    numbers = [np.concatenate([_onto(file, base, each) for file in files]) for files in dates]
+    return layer_of(each, np.stack(numbers), days, str(dates[0][0]))
 
 
 def _onto(file: Path, base: Place, each: EntryLayer) -> NDArray[np.float32]:
@@ -248,19 +230,8 @@ def _bands(folder: Path, layer: EntryLayer) -> tuple[Path, ...]:
     return tuple(found[band] for band in layer.bands)
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
-
-
 def _json_labels(file: Path) -> list[str]:
     try:
-        return [str(name) for name in json.loads(_text(file))["labels"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return [str(name) for name in json_of(file)["labels"]]
+    except (KeyError, TypeError) as error:
         raise LabelError(f"{file} is no patch's metadata: {error!r}") from error
-
-
-def _day(date: str) -> int:
-    return (datetime.date.fromisoformat(date) - datetime.date(1970, 1, 1)).days

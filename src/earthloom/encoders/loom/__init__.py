@@ -2,6 +2,6 @@
 
 from earthloom.encoders.loom.encoder import Loom
 from earthloom.encoders.loom.sizes import SIZES
-from earthloom.encoders.loom.weights import load_loom, save_weights
+from earthloom.encoders.loom.weights import load_loom, read_card, save_weights
 
-__all__ = ["SIZES", "Loom", "load_loom", "save_weights"]
+__all__ = ["SIZES", "Loom", "load_loom", "read_card", "save_weights"]

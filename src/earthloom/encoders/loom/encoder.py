@@ -19,7 +19,7 @@ from earthloom.encoders.base import (
     seen_in,
 )
 from earthloom.encoders.compose import moves
-from earthloom.encoders.loom.bands import facts_of
+from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
 from earthloom.encoders.loom.pieces import Piece, joined, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised
@@ -96,6 +96,23 @@ class Loom(Encoder):
 
     def config(self) -> dict[str, Any]:
         return {"size": self.size}
+
+    @property
+    def facts(self) -> Mapping[str, tuple[BandFacts, ...]]:
+        """What is known of each layer's bands, by the layer's key."""
+        return self._facts
+
+    def over(self, layers: tuple[LayerSpec, ...], statistics: Mapping[str, Statistics]) -> Loom:
+        """A Loom for other layers that shares this one's weights: what one learns, both learn."""
+        other = Loom(layers, statistics, self.size)
+        other.stem, other.body, other.head = self.stem, self.body, self.head
+        return other.train(self.training)
+
+    def ranged(self, spec: LayerSpec, pixels: Tensor) -> Tensor:
+        """(B, T, C, H, W) in the common range in which the network sees a layer's pixels; NaN stays
+        NaN."""
+        rule = self._ranges[spec.key] or self._by_statistics(spec)
+        return rule(pixels.flatten(3)).reshape(pixels.shape)
 
     def forward(self, batch: Batch) -> Features:
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,14 +16,46 @@ from earthloom.encoders.base import Statistics
 from earthloom.encoders.loom.encoder import Loom
 from earthloom.errors import DataError
 from earthloom.sample import LayerSpec
+from earthloom.stages import disk_errors
 
-_SIZE = "size"
+_SIZE, _CARD = "size", "card"
 
 
-def save_weights(loom: Loom, file: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Writes what a Loom has learnt, its layers and statistics apart, and its size."""
+def save_weights(
+    loom: Loom,
+    file: Path,
+    dtype: torch.dtype = torch.bfloat16,
+    card: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes what a Loom has learnt, its layers and statistics apart, and its size.
+
+    `card` holds JSON values that say where the weights come from; see `read_card`. The file is
+    there whole or not at all.
+    """
     tensors = {name: each.to(dtype).contiguous() for name, each in _learnt(loom).items()}
-    save_file(tensors, file, metadata={_SIZE: loom.size})
+    metadata = {_SIZE: loom.size}
+    if card is not None:
+        metadata[_CARD] = json.dumps(card, sort_keys=True, ensure_ascii=False)
+    partial = file.with_name(f"{file.name}.partial")
+    with disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, partial, metadata=metadata)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def read_card(file: Path) -> Mapping[str, Any]:
+    """Where the weights of a file come from, as `save_weights` was told; empty where it was not."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            card: Mapping[str, Any] = json.loads((opened.metadata() or {}).get(_CARD, "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(
+            f"no card can be read from {file}: {error}; valid is a safetensors file"
+        ) from error
+    return card
 
 
 def load_loom(

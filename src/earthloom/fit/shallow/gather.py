@@ -77,18 +77,6 @@ def gather(
     return rows
 
 
-def gather_pixel_classes(
-    encoder: Encoder,
-    samples: Samples,
-    task: Classed,
-    seed: int,
-    most: int = MOST,
-    tick: Tick | None = None,
-) -> Rows:
-    """`gather` for a task that tells pixels' classes."""
-    return thinned(_pixel_classes(_Source(encoder, samples, None, tick), task, seed), most, seed)
-
-
 @dataclass(frozen=True)
 class _Source:
     """Where features come from."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earthloom.encoders.base import Encoder, Features
-from earthloom.sample import UNLABELLED, Chip, Layer, Shape2d, Window
+from earthloom.sample import UNLABELLED, Chip, Shape2d, Window
+from earthloom.sample.fitted import cut_chip
 from earthloom.sample.target import PixelValues
 
 PER_CHIP_AND_CLASS = 32
@@ -147,19 +148,7 @@ def cut(chip: Chip, known: NDArray[np.bool_], radius: int) -> Chip:
     row, height = _span(rows, chip.shape.rows, radius, step)
     col, width = _span(cols, chip.shape.cols, radius, step)
     window = Window(row, col, Shape2d(height, width))
-    inside = slice(row, row + height), slice(col, col + width)
-    target = chip.target
-    if isinstance(target, PixelValues):
-        target = replace(target, values=target.values[inside])
-    return replace(
-        chip,
-        shape=window.shape,
-        layers={key: _cut_layer(layer, window) for key, layer in chip.layers.items()},
-        label=None if chip.label is None else chip.label[inside],
-        weight=None if chip.weight is None else chip.weight[inside],
-        target=target,
-        place=None,
-    )
+    return replace(cut_chip(chip, window), place=None)
 
 
 def may_be_cut(encoder: Encoder) -> bool:
@@ -213,10 +202,3 @@ def _span(labelled: NDArray[np.intp], size: int, radius: int, step: int) -> tupl
     first = max(int(labelled.min()) - radius, 0) // step * step
     last = -(-min(int(labelled.max()) + 1 + radius, size) // step) * step
     return first, last - first
-
-
-def _cut_layer(layer: Layer, window: Window) -> Layer:
-    at = window.coarser(layer.spec.factor)
-    rows = slice(at.row, at.row + at.shape.rows)
-    cols = slice(at.col, at.col + at.shape.cols)
-    return replace(layer, pixels=layer.pixels[..., rows, cols], valid=layer.valid[..., rows, cols])

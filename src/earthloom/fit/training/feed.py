@@ -14,6 +14,7 @@ from earthloom.fit.augment import Augment
 from earthloom.fit.training.settings import Training
 from earthloom.sample import Chip, Samples, Shape2d, chips_of
 from earthloom.sample.needs import Needs
+from earthloom.sample.target import says_anything
 
 
 @dataclass(frozen=True)
@@ -100,4 +101,4 @@ def _means(encoder: Encoder) -> dict[str, Statistics]:
 
 def _has_answer(chip: Chip) -> bool:
     label = chip.usable_label
-    return chip.target is not None or (label is not None and bool(label.any()))
+    return says_anything(chip.target) or (label is not None and bool(label.any()))

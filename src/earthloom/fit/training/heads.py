@@ -10,6 +10,7 @@ from earthloom.errors import ContractError
 from earthloom.tasks.base import Task
 from earthloom.tasks.counts import CountTask
 from earthloom.tasks.detect import detector_for
+from earthloom.tasks.detect_points import point_detector_for
 from earthloom.tasks.heads import ConvHead, Head
 from earthloom.tasks.mask_classes import MaskHead
 from earthloom.tasks.objects_task import ThingTask
@@ -100,6 +101,28 @@ class Detector:
         """See `HeadChoice`."""
         assert isinstance(task, ThingTask)
         return detector_for(task, encoder, self.width)
+
+
+@final
+@dataclass(frozen=True)
+class Points:
+    """FCOS, for tasks of things without masks; see `earthloom.tasks.detect_points`."""
+
+    width: int = 64
+    """Channels of its own pyramid, a multiple of 8."""
+
+    def serves(self, task: Task[Any]) -> bool:
+        """See `HeadChoice`."""
+        return isinstance(task, ThingTask) and not task.needs_masks
+
+    def needs_pyramid(self, task: Task[Any]) -> bool:
+        """See `HeadChoice`."""
+        return True
+
+    def make(self, encoder: Encoder, task: Task[Any]) -> Head:
+        """See `HeadChoice`."""
+        assert isinstance(task, ThingTask)
+        return point_detector_for(task, encoder, self.width)
 
 
 @final

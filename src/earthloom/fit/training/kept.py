@@ -1,7 +1,7 @@
 """Training on features that are computed once, in the place of an encoder that does not change."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,29 +10,9 @@ from torch import Tensor
 
 from earthloom.encoders import Encoder, Features
 from earthloom.fit.features import FeatureCache, encoder_digest, features_of
-from earthloom.sample import Chip, LayerSpec, Samples, chips_of
+from earthloom.sample import Chip, Samples, chips_of
 from earthloom.sample.batch import Batch
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Chips without their pixels, which nobody needs any more; fulfils `Samples`."""
-
-    chips: Sequence[Chip]
-
-    @property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {}
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return [chip.group for chip in self.chips]
-
-    def __len__(self) -> int:
-        return len(self.chips)
-
-    def __getitem__(self, index: int) -> Chip:
-        return self.chips[index]
+from earthloom.sample.samples import Listed
 
 
 class KeptFeatures(Encoder):
@@ -87,7 +67,7 @@ def digest_of(samples: Samples) -> str | None:
 
 def kept_features(
     encoder: Encoder, parts: Mapping[str, Samples], folder: Path, pyramid: bool
-) -> tuple[KeptFeatures, dict[str, Answers]]:
+) -> tuple[KeptFeatures, dict[str, Listed]]:
     """An encoder that only looks up, and the chips that it knows, by the name of their part.
 
     `pyramid` keeps that of the encoder as well, which is large.
@@ -97,7 +77,7 @@ def kept_features(
         digest = digest_of(samples) or ""
         caches[part] = features_of(encoder, samples, digest, folder / part, pyramid=pyramid)
         chips = enumerate(chips_of(samples))
-        answers[part] = Answers([_without_pixels(chip, f"{part}:{row}") for row, chip in chips])
+        answers[part] = Listed([_without_pixels(chip, f"{part}:{row}") for row, chip in chips])
     return KeptFeatures(encoder_digest(encoder), encoder.channels, caches), answers
 
 

@@ -57,7 +57,7 @@ def train(
     learner = Learner(encoder, head, task)
     batches = training_batches(samples, encoder, training, rule)
     judge = None
-    if validation is not None:
+    if validation is not None and len(validation):
         looked_at = validation_batches(validation, encoder, training)
         judge = Judge(looked_at, task, training.watch)
     augment = augment_of(samples, batches, encoder, training)

@@ -28,7 +28,7 @@ class Validation:
     step: int
     """Steps that were done."""
     metrics: Mapping[str, float]
-    """Those of the task's score; or `loss`, where that is watched."""
+    """Those of the task's score, and `loss`: its mean over the chips that have an answer."""
     best: bool
     """Whether this was the best one so far."""
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from earthloom.progress import Tick
 
 ALL_DONE = "all steps done"
+NOTHING_KNOWN = "; no look at the validation chips gave a number"
 _PRECISION: dict[Precision, str] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _FUSED = ("cpu", "cuda", "mps")
 """Devices on which torch does a step of AdamW for all parameters at once."""
@@ -106,7 +107,7 @@ class Run:
             if self._judge is not None and _is_due(done, training.validate_every, training.steps):
                 since = self._validate(self._judge, norm, since)
             if done == training.steps:
-                self._stopped = self._stopped or ALL_DONE
+                self._stopped = self._stopped or ALL_DONE + self._unjudged()
             if tick is not None:
                 tick(done, training.steps)
             if interrupts.asked and not self._stopped:
@@ -213,7 +214,7 @@ class Run:
         now = {name: value.detach().clone() for name, value in self._trained.items()}
         candidate = self._candidate()
         self._learner.put(candidate)
-        metrics = judge.metrics(self._learner, self._fabric.device, self._fabric.autocast)
+        metrics = judge.look(self._learner, self._fabric.device, self._fabric.autocast)
         better = judge.is_best(metrics)
         if better:
             self._best, self._best_step = candidate, self._step
@@ -226,6 +227,11 @@ class Run:
         if patience is not None and judge.since >= patience:
             self._stopped = f"no better validation in {judge.since} looks"
         return since + time.perf_counter() - began
+
+    def _unjudged(self) -> str:
+        """What to say where validation samples were given, and said nothing."""
+        judge = self._judge
+        return "" if judge is None or judge.informed else NOTHING_KNOWN
 
     def _candidate(self) -> dict[str, Tensor]:
         """A copy of what would be the result now."""
@@ -259,7 +265,7 @@ class Run:
             "stopped": self._stopped,
             "loader": self._batches.state_dict(),
             "averaged": 0 if self._average is None else self._average.taken,
-            "best": None if judge is None or judge.best == -math.inf else judge.best,
+            "best": [None, None] if judge is None else [_json(value) for value in judge.best],
             "since": 0 if judge is None else judge.since,
             "best_step": self._best_step,
             "entries": [asdict(entry) for entry in self._entries],
@@ -286,13 +292,18 @@ class Run:
         self._step, self._stopped = state["step"], state["stopped"]
         self._best_step = state["best_step"]
         if self._judge is not None:
-            best = state["best"]
-            self._judge.best = -math.inf if best is None else best
+            first, second = (-math.inf if value is None else value for value in state["best"])
+            self._judge.best = (first, second)
             self._judge.since = state["since"]
         self._entries = [Entry(**each) for each in state["entries"]]
         self._validations = [validation_from_json(each) for each in state["validations"]]
         self._batches.load_state_dict(state["loader"])
         load_random(tensors["random"], device)
+
+
+def _json(value: float) -> float | None:
+    """None for what is infinite, which JSON does not know."""
+    return value if math.isfinite(value) else None
 
 
 def _is_due(done: int, every: int, steps: int) -> bool:

@@ -1,0 +1,141 @@
+"""Pretraining from beginning to end, and from the middle."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from earthloom.encoders.loom import load_loom, read_card
+from earthloom.errors import TrainingError
+from earthloom.fit.statistics import statistics_of
+from earthloom.fit.training.schedule import Constant
+from earthloom.pretrain import Draw, Joint, Masked, Pretraining, Sum, pretrain
+from earthloom.pretrain.feed import Feed, turns_of
+
+BOTH = Sum((Masked(cell=6, token=6, width=16), Joint(classes=2, width=16)), (1.0, 0.3))
+
+
+@pytest.fixture
+def job(tmp_path, mini, sources):
+    return Pretraining(
+        folder=tmp_path / "whole",
+        sources=sources,
+        objective=BOTH,
+        size=mini,
+        steps=6,
+        batch=4,
+        ema=0.9,
+        accelerator="cpu",
+        log_every=4,
+        look_every=3,
+        look_chips=8,
+        checkpoint_every=100,
+    )
+
+
+class Stop:
+    """Interrupts after some steps, as Ctrl-C does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, done, steps):
+        if done == self.step:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+
+def _weights(made):
+    return {name: value.clone() for name, value in made.loom.named_parameters()}
+
+
+def test_interrupted_and_resumed_is_the_same(job, tmp_path):
+    whole = pretrain(job)
+    other = replace(job, folder=tmp_path / "parts")
+    for step in (1, 4):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(other, Stop(step))
+    parts = pretrain(other)
+    assert _plain(parts.notes) == _plain(whole.notes)
+    assert parts.looks == whole.looks
+    for name, value in _weights(whole).items():
+        assert torch.equal(value, _weights(parts)[name]), name
+    rows = list(csv.DictReader((other.folder / "training.csv").open()))
+    assert [row["step"] for row in rows] == ["4", "6"]
+    assert float(rows[-1]["kwh"]) > 0
+    assert float(rows[-1]["samples_per_second"]) > 0
+    looks = list(csv.DictReader((other.folder / "features.csv").open()))
+    assert [row["step"] for row in looks] == ["3", "6"]
+
+
+def _plain(notes):
+    return json.dumps([note.to_json() for note in notes])
+
+
+def test_weights_come_with_a_card_and_load(job):
+    made = pretrain(job)
+    samples = job.sources[0].open()
+    specs = tuple(samples.specs.values())
+    loom = load_loom(specs[:2], statistics_of(samples), made.weights)
+    for name, value in loom.named_parameters():
+        assert torch.equal(value, _weights(made)[name].bfloat16().float()), name
+    card = read_card(made.weights)
+    assert card == json.loads(json.dumps(made.card))
+    assert card["steps"] == 6
+    assert card["energy"]["kwh"] > 0
+    assert [each["name"] for each in card["settings"]["objectives"]] == ["masked", "joint"]
+    assert card["limits"]
+    # A finished one is not done again, and another one begins from these weights.
+    assert pretrain(job).notes == made.notes
+    further = replace(job, folder=job.folder.parent / "further", start=made.weights, steps=1)
+    assert pretrain(replace(further, learning_rate=1e-9)).notes[0].loss < made.notes[0].loss
+
+
+@pytest.mark.parametrize("objective", [BOTH.objectives[0], replace(BOTH.objectives[1], spread=5.0)])
+def test_losses_fall_on_sixteen_chips(objective, job):
+    job = replace(job, objective=Sum((objective,), (1.0,)), steps=40, batch=8, log_every=8)
+    job = replace(job, learning_rate=5e-3, schedule=Constant(), look_every=40)
+    made = pretrain(job)
+    first, last = made.notes[0], made.notes[-1]
+    assert last.loss < 0.8 * first.loss
+    if objective.name == "masked":
+        assert last.seen["masked_loss"] < last.seen["masked_easy"]
+    else:
+        assert made.looks[-1][1].rank_chip > 2
+
+
+def test_every_parameter_learns_from_both(loom, batch):
+    part = BOTH.part(loom)
+    # Ways of hiding are drawn for each chip: some batches ask for what others do not.
+    sum(part(loom, batch, Draw(0, number)).total for number in range(3)).backward()
+    for name, value in (*loom.named_parameters(), *part.named_parameters()):
+        assert value.grad is not None, name
+        assert torch.isfinite(value.grad).all(), name
+        assert value.grad.abs().sum() > 0, name
+
+
+def test_sources_take_turns_by_their_weights_and_share_weights(job, sources):
+    two = (replace(sources[0], weight=3.0), replace(sources[0], count=5))
+    job = replace(job, sources=two, steps=400)
+    turns = turns_of(job)
+    assert len(turns) == 400
+    assert (turns == 0).mean() == pytest.approx(0.75, abs=0.08)
+    made = pretrain(replace(job, steps=3, objective=Sum((Masked(cell=6, width=8),), (1.0,))))
+    assert len({id(p) for p in made.loom.parameters()}) == len(list(made.loom.parameters()))
+
+
+def test_labels_teach_only_where_a_source_allows_it(job, sources):
+    job = replace(job, steps=1)
+    for labels in (True, False):
+        other = replace(job, sources=(replace(sources[0], labels=labels),))
+        feed = Feed((sources[0].open(),), other, world=1)
+        (fed,) = list(feed)
+        assert (fed.batch.label is not None) == labels
+
+
+def test_a_loss_that_is_no_number_stops_it(job):
+    with pytest.raises(TrainingError, match="try a smaller learning_rate than 1e\\+20"):
+        pretrain(replace(job, learning_rate=1e20, schedule=Constant(), clip=1e30, log_every=1))
