@@ -145,7 +145,7 @@ def test_chips_without_weights_count_as_1_beside_others(together):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weight": _weight()[:3]}, r"has 6 x 8 pixels, and weights of 3, 8"),
+        ({"weight": _weight()[:3]}, "and weights of 3, 8"),
         ({"weight": _weight(-0.5)}, "of -0.5 to -0.5; valid are 0 and above"),
         ({"weight": _weight(np.nan)}, "of nan to nan"),
         ({"weight": _weight(np.inf)}, "of inf to inf"),
