@@ -86,7 +86,7 @@ class Body(nn.Module):
         super().__init__()
         self.first = first
         widths = [stage.width for stage in stages]
-        self.patches = nn.Conv2d(given, widths[0], first, stride=first)
+        self.patches = nn.Linear(given * first**2, widths[0])
         self.down = nn.ModuleList(Down(fine, coarse, 2) for fine, coarse in pairwise(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(each.width, each.kernel, ratio) for _ in range(each.blocks)))
@@ -98,8 +98,8 @@ class Body(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of (B, C, H, W)."""
-        image = self.patches(pixels).permute(0, 2, 3, 1)
+        """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of (B, H, W, C)."""
+        image = self.patches(cells(pixels, self.first))
         found = []
         for number, stage in enumerate(self.stages):
             image = stage(image if number == 0 else self.down[number - 1](image))
@@ -127,8 +127,9 @@ class Head(nn.Module):
         self.coarse = nn.Linear(coarse, hidden)
         self.last = nn.Linear(hidden, made, bias=False)
 
-    def forward(self, pixels: Tensor, around: Tensor) -> Tensor:
-        """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden)."""
-        own = torch.bmm(pixels.mT, self.fine.weight.T.expand(len(pixels), -1, -1))
-        both = F.relu(own + around, inplace=True)
-        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)
+    def forward(self, pixels: Tensor, around: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, made, N) of pixels (B, N, C) and their surroundings (B, N, hidden); in `out`, if
+        there is one."""
+        fine = self.fine.weight.T.expand(len(pixels), -1, -1)
+        both = F.relu(torch.baddbmm(around, pixels, fine), inplace=True)
+        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT, out=out)

@@ -21,7 +21,7 @@ from earthloom.encoders.base import (
 from earthloom.encoders.compose import moves
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
-from earthloom.encoders.loom.pieces import Piece, joined, pieces_of
+from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised
 from earthloom.encoders.loom.sizes import CHANNELS, FIRST, SIZES
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
@@ -119,15 +119,17 @@ class Loom(Encoder):
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
         observed = self._observed(batch, pieces, shape)
-        padding = (0, -shape.cols % self._coarsest, 0, -shape.rows % self._coarsest)
+        padding = (0, 0, 0, -shape.cols % self._coarsest, 0, -shape.rows % self._coarsest)
         # All is 0 where nothing was seen, and so it is beyond the edge.
         stages, around = self.body(F.pad(observed, padding) if any(padding) else observed)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
-        parts = []
+        features = Whole(pieces, len(seen), shape)
         for piece in pieces:
-            large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1)
-            parts.append(self.head(piece.of(observed).flatten(2), large.flatten(1, 2)))
-        pixels = joined(parts, pieces, len(seen), shape)
+            own = observed[piece.samples, piece.first : piece.last].flatten(1, 2)
+            large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
+            room = features.room(piece, CHANNELS, seen.device)
+            features.put(piece, self.head(own, large, room))
+        pixels = features.made()
         levels = tuple(stage.permute(0, 3, 1, 2).float() for stage in stages)
         vector = _vector(pixels, levels[-1], seen, self._coarsest)
         return Features(pixels, seen, levels, vector)
@@ -149,14 +151,14 @@ class Loom(Encoder):
         return found
 
     def _observed(self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d) -> Tensor:
-        """(B, D + heads, H, W) what was seen of each pixel, see `PixelStem.fused`."""
+        """(B, H, W, D + heads) what was seen of each pixel, see `PixelStem.fused`."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
             for spec in self.layers
             if spec.factor > 1
         }
-        parts = []
+        whole = Whole(pieces, len(batch.ids), shape, last=True)
         for piece in pieces:
             sums = [
                 Sums(
@@ -167,8 +169,8 @@ class Loom(Encoder):
                 else self._sums(spec, batch.layers[spec.key], weights[spec.key], piece)
                 for spec in self.layers
             ]
-            parts.append(self.stem.fused(sums))
-        return joined(parts, pieces, len(batch.ids), shape)
+            whole.put(piece, self.stem.fused(sums).mT)
+        return whole.made()
 
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
         return self.stem.weights(self._facts[spec.key], layer.days, layer.measured, moves(spec))
@@ -177,11 +179,12 @@ class Loom(Encoder):
         """(B, ..., h, w) of a coarser layer, on its own grid."""
         count, shape = len(layer.days), Shape2d(*layer.valid.shape[-2:])
         pieces = pieces_of(count, shape, 1, layer.days.device)
-        sums = [self._sums(spec, layer, weights, piece) for piece in pieces]
-        return Sums(
-            joined([each.total for each in sums], pieces, count, shape),
-            joined([each.shares for each in sums], pieces, count, shape),
-        )
+        total, shares = Whole(pieces, count, shape), Whole(pieces, count, shape)
+        for piece in pieces:
+            sums = self._sums(spec, layer, weights, piece)
+            total.put(piece, sums.total)
+            shares.put(piece, sums.shares)
+        return Sums(total.made(), shares.made())
 
     def _sums(self, spec: LayerSpec, layer: LayerBatch, weights: Weights, piece: Piece) -> Sums:
         """Of a piece of a layer's own grid, (b, ..., n)."""

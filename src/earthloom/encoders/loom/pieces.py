@@ -66,17 +66,53 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
     ]
 
 
-def joined(parts: Sequence[Tensor], pieces: Sequence[Piece], count: int, shape: Shape2d) -> Tensor:
-    """(B, C, H, W) float32 of what was made (b, C, h W) of each piece."""
-    if len(parts) == 1:
-        return _rows(parts[0], *shape).float()
-    whole = torch.empty(count, parts[0].shape[1], *shape, device=parts[0].device)
-    for part, piece in zip(parts, pieces, strict=True):
-        rows = piece.last - piece.first
-        whole[piece.samples, :, piece.first : piece.last] = _rows(part, rows, shape.cols)
-    return whole
+class Whole:
+    """An image (B, C, H, W), or (B, H, W, C) with channels `last`, that is put together of pieces.
 
+    float32. Where it has several pieces, what is put together is written to once: a piece is made
+    in its place, or copied there while it is still in the cache.
+    """
 
-def _rows(image: Tensor, rows: int, cols: int) -> Tensor:
-    """(..., rows, cols) of (..., rows cols)."""
-    return image.reshape(*image.shape[:-1], rows, cols)
+    def __init__(
+        self, pieces: Sequence[Piece], count: int, shape: Shape2d, last: bool = False
+    ) -> None:
+        self._single, self._count, self._shape, self._last = len(pieces) == 1, count, shape, last
+        self.image: Tensor | None = None
+
+    def room(self, piece: Piece, channels: int, device: torch.device) -> Tensor | None:
+        """(b, C, n) memory for a piece, or (b, n, C), from which it need not be copied.
+
+        None for a piece that is the whole, and under autocast, whose products are of its format.
+        """
+        if self._single or torch.is_autocast_enabled(device.type):
+            return None
+        return self._part(piece, channels, device)
+
+    def put(self, piece: Piece, part: Tensor) -> None:
+        """A piece (b, C, n), or (b, n, C)."""
+        if self._single:
+            sizes = self._sizes(len(part), self._shape.rows, part.shape[2 if self._last else 1])
+            self.image = part.reshape(sizes).contiguous().float()
+            return
+        room = self._part(piece, part.shape[2 if self._last else 1], part.device)
+        if room.data_ptr() != part.data_ptr():
+            room.copy_(part)
+
+    def made(self) -> Tensor:
+        """The image, when all pieces are there."""
+        assert self.image is not None
+        return self.image
+
+    def _part(self, piece: Piece, channels: int, device: torch.device) -> Tensor:
+        if self.image is None:
+            sizes = self._sizes(self._count, self._shape.rows, channels)
+            self.image = torch.empty(sizes, device=device)
+        chosen = self.image[piece.samples]
+        if self._last:
+            return chosen[:, piece.first : piece.last].flatten(1, 2)
+        return chosen[:, :, piece.first : piece.last].flatten(2)
+
+    def _sizes(self, count: int, rows: int, channels: int) -> tuple[int, int, int, int]:
+        if self._last:
+            return count, rows, self._shape.cols, channels
+        return count, channels, rows, self._shape.cols
