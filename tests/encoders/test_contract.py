@@ -31,12 +31,18 @@ MULTI = LayerSpec(
 MULTI_COARSE = LayerSpec(
     "sentinel-2-l2a", 20, ("B8A", "B11", "B12"), "1", TWO, (865.0, 1610.0, 2200.0), factor=2
 )
+HLS = LayerSpec("hls-s30", 30, ("B04", "B8A", "B02", "B03"), "1", TWO, (665.0, 865.0, 490.0, 560.0))
+HLS_COARSE = LayerSpec("hls-s30", 60, ("B12", "B11"), "1", TWO, (2200.0, 1610.0), factor=2)
+RGB = LayerSpec("sentinel-2-l1c", 10, ("B02", "B04", "B03"), "1", TWO, (490.0, 665.0, 560.0))
 ALL = (FINE, COARSE, RADAR, HEIGHT)
 
 RESNET = {"name": "timm", "architecture": "resnet10t"}
 VIT = {"name": "timm", "architecture": "test_vit"}
 DOFA = {"name": "dofa", "width": 16, "depth": 2, "heads": 2}
 CROMA = {"name": "croma", "width": 32, "depth": 2}
+PRITHVI = {"name": "prithvi", "width": 32, "depth": 3, "heads": 2, "dated": True}
+COPERNICUS = {"name": "copernicus-fm", "width": 16, "depth": 2, "heads": 2}
+PANOPTICON = {"name": "panopticon", "width": 16, "depth": 2, "heads": 2, "band_width": 48}
 UNET = {"name": "unet", "width": 4, "levels": 2}
 
 
@@ -89,16 +95,44 @@ CONFIGS = {
     "croma under a decoder": decoded(
         {"name": "dated", "encoder": CROMA, "dates": "max"}, "segformer", width=8
     ),
+    "copernicus-fm": {"name": "dated", "encoder": COPERNICUS, "dates": "mean"},
+    "panopticon": {"name": "dated", "encoder": PANOPTICON, "dates": "mean"},
+    "panopticon under a decoder": decoded(
+        {"name": "dated", "encoder": PANOPTICON, "dates": "mean"}, "unet", width=4
+    ),
+    "ssl4eo": {
+        "name": "dated",
+        "encoder": {"name": "ssl4eo", "weights": "ResNet18_Weights.SENTINEL2_RGB_MOCO"},
+        "dates": "mean",
+    },
+    "prithvi": PRITHVI,
+    "prithvi of 14 px": PRITHVI | {"patch": 14, "dated": False},
+    "prithvi under a decoder": decoded(PRITHVI, "fpn", width=32),
     "dofa under a decoder": decoded(
         {"name": "dated", "encoder": DOFA, "dates": "attention"}, "hypercolumn"
     ),
 }
 """At sizes for tests; every name of `NETWORKS` is in one of them."""
+SUMS = ("copernicus", "dofa", "prithvi", "max of dates")
+"""Their first layer is a sum over bands without masks, in which the mean is nothing as well."""
 
 
 def layers_of(name):
-    sets = {"dofa": (FINE, COARSE, RADAR), "croma": (MULTI, MULTI_COARSE, RADAR)}
+    sets = {
+        "dofa": (FINE, COARSE, RADAR),
+        "copernicus": (FINE, COARSE, RADAR),
+        "panopticon": (FINE, COARSE, RADAR),
+        "croma": (MULTI, MULTI_COARSE, RADAR),
+        "prithvi": (HLS, HLS_COARSE),
+        "ssl4eo": (RGB,),
+    }
     return next((layers for word, layers in sets.items() if word in name), ALL)
+
+
+def away(encoder):
+    """Key of the layer that a chip lacks: of the radar, or of what comes last."""
+    keys = [layer.key for layer in encoder.layers]
+    return RADAR.key if RADAR.key in keys else keys[-1]
 
 
 def statistics_for(layers):
@@ -152,6 +186,9 @@ def same(first, second):
     return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(first, second, strict=True))
 
 
+ALL_BANDS = ("croma", "prithvi")
+"""Those that take all of their bands or none, of which some here are coarser."""
+
 every = pytest.mark.parametrize("name", CONFIGS)
 
 
@@ -188,7 +225,9 @@ def test_features_have_the_shapes_that_are_declared(name, shape):
     assert all(w >= s for window in windows for w, s in zip(window, shape, strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if "croma" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in CONFIGS if not any(word in name for word in ALL_BANDS)]
+)
 def test_a_chip_of_one_pixel_has_features(name):
     fine = tuple(layer for layer in layers_of(name) if layer.factor == 1)
     config = CONFIGS[name]
@@ -218,7 +257,7 @@ def test_what_was_not_seen_has_no_influence(name):
     def seen_changed(new):
         new["pixels"] += 0.2
 
-    changed = with_layer(batch, RADAR.key, seen_changed)
+    changed = with_layer(batch, away(encoder), seen_changed)
     assert not same(outputs(encoder, batch), outputs(encoder, changed))
 
 
@@ -227,28 +266,29 @@ def test_a_missing_sensor_is_as_one_that_saw_nothing(name):
     """Whether a chip lacks a sensor, or all of it is under clouds, is the same; and it is not as if
     the sensor had seen the mean."""
     encoder = made(name)
+    key = away(encoder)
     chips = [chip(number, encoder.layers, clear=True) for number in range(2)]
     specs = {spec.key: spec for spec in encoder.layers}
     lacking = dict(chips[0].layers)
-    del lacking[RADAR.key]
+    del lacking[key]
     without = collate_ragged([Chip("c0", chips[0].shape, lacking), chips[1]], specs)
-    assert without.layers[RADAR.key].present.tolist() == [False, True]
+    assert without.layers[key].present.tolist() == [False, True]
 
     def unseen(new):
         new["pixels"][0], new["valid"][0] = torch.nan, False
 
     full = collate_ragged(chips, specs)
-    clouded = outputs(encoder, with_layer(full, RADAR.key, unseen))
+    clouded = outputs(encoder, with_layer(full, key, unseen))
     found = outputs(encoder, without)
     assert same(clouded, found)
     assert same([each[1] for each in outputs(encoder, full)], [each[1] for each in found])
-    if "dofa" in name or name == "max of dates":
-        return  # DOFA's layer is a sum over bands, in which the mean is nothing as well.
+    if any(word in name for word in SUMS):
+        return
 
     def average(new):
         new["pixels"][0] = 0.5
 
-    mean = outputs(encoder, with_layer(full, RADAR.key, average))
+    mean = outputs(encoder, with_layer(full, key, average))
     assert not same(mean, found)
 
 
@@ -312,3 +352,17 @@ def test_an_unknown_encoder_is_named_with_the_valid_ones():
         build({"name": "resnet"}, ALL, statistics_for(ALL))
     with pytest.raises(ContractError, match="depth"):
         build({"name": "raw", "depth": 3}, ALL, statistics_for(ALL))
+
+
+@pytest.mark.parametrize(
+    "name", ["dofa", "croma", "copernicus-fm", "panopticon", "ssl4eo", "prithvi"]
+)
+def test_published_encoders_give_nearly_the_same_in_bf16(name):
+    encoder = made(name)
+    batch = batch_of(encoder.layers)
+    exact = outputs(encoder, batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = outputs(encoder, batch)
+    for first, second in zip(exact, rough, strict=True):
+        assert second.dtype == torch.float32
+        assert (first - second).norm() < 0.05 * first.norm()

@@ -104,6 +104,22 @@ def test_croma_is_that_of_torchgeo_at_its_own_size(layers):
     torch.testing.assert_close(found.vector, vectors, atol=1e-4, rtol=1e-4)
 
 
+def test_croma_takes_what_it_needs_of_a_published_file(tmp_path):
+    groups = ("s1_encoder", "s1_GAP_FFN", "s2_encoder", "s2_GAP_FFN", "joint_encoder")
+    whole = croma.CROMA(("sar", "optical"), 32, 2, 16, image_size=40)
+    state = {
+        name: {k: torch.rand_like(v) for k, v in getattr(whole, name).state_dict().items()}
+        for name in groups
+    }
+    torch.save(state, tmp_path / "weights.pt")
+    for layers in ((OPTICAL,), (RADAR,), (OPTICAL, RADAR)):
+        encoder = Croma(layers, statistics_for(*layers), width=32, depth=2)
+        encoder.read_weights(tmp_path / "weights.pt")
+        for name, tensor in encoder.net.state_dict().items():
+            group, rest = name.split(".", 1)
+            assert torch.equal(tensor, state[group][rest])
+
+
 def test_places_are_those_of_torchgeo():
     torch.testing.assert_close(places_of(5, 5), croma.get_2dalibi(16, 25))
     wide = places_of(2, 4)

@@ -12,7 +12,7 @@ from earthloom.encoders.time_features import TimeFeatures
 from earthloom.errors import ContractError
 from earthloom.fit.adaptation import Adaptation
 from earthloom.fit.shallow import SHALLOW
-from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, Partial
+from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, LayerWise, LoRA, Partial
 from earthloom.sample import LayerSpec, Samples
 
 Layers = tuple[LayerSpec, ...]
@@ -92,7 +92,7 @@ def adaptations() -> Mapping[str, MakeAdaptation]:
     """All ways of fitting by name, with their defaults."""
     shallow: dict[str, MakeAdaptation] = dict(SHALLOW.items())
     trained: dict[str, MakeAdaptation] = {
-        each.name: each for each in (Full, HeadOnly, Partial, BitFit)
+        each.name: each for each in (Full, HeadOnly, Partial, LayerWise, LoRA, BitFit)
     }
     return shallow | trained
 

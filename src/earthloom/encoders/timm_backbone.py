@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +23,7 @@ _SETTINGS: Mapping[str, Mapping[str, bool]] = {
     "eva": {"dynamic_img_size": True},
     "resnet": {"zero_init_last": False},
     "swin_transformer": {"strict_img_size": False},
+    "swin_transformer_v2": {"strict_img_size": False},
     "vision_transformer": {"dynamic_img_size": True},
 }
 """What a family of timm, by its module, must be told: to take images of any size, and not to begin
@@ -32,38 +34,29 @@ _TAPS = 4
 in dense prediction with plain transformers (Li et al. 2022)."""
 
 
-@final
-class TimmEncoder(Encoder):
-    """All dates and bands side by side, with mask channels, under a backbone of timm.
+class Staged(Encoder, ABC):
+    """One image of all layers under a backbone of timm.
 
-    The first convolution has as many channels as there are planes. `Features.pyramid` are the
-    stages of the network (of a plain ViT, the tokens after four of its blocks), and
-    `Features.pixels` the last of them; `Decoded` makes finer features of these. Windows of any
-    size: they are padded with what was not seen to a multiple of the coarsest stage, and the
-    pyramid keeps the padding, so that every level covers the same window. Weights are random from
-    torch's seed; `read_weights` takes them from a file.
+    `Features.pyramid` are the stages of the network (of a plain ViT, the tokens after four of its
+    blocks), and `Features.pixels` the last of them; `Decoded` makes finer features of these.
+    Windows of any size: they are padded to a multiple of the coarsest stage, and the pyramid keeps
+    the padding, so that every level covers the same window.
     """
 
-    name = "timm"
+    architecture: str
+    reach: int | None
+    net: nn.Module
 
-    def __init__(
-        self,
-        layers: tuple[LayerSpec, ...],
-        statistics: Mapping[str, Statistics],
-        architecture: str = "resnet18",
-        reach: int | None = None,
-    ) -> None:
-        """`architecture`: timm's name of it. `reach`: pixels of the base grid that count as its
-        radius, though such networks see further; None for two cells of the coarsest stage, beyond
-        which little is left in a trained network (effective receptive field, Luo et al. 2016).
-        ContractError for a name that timm does not have, or a network that cannot be read in
-        stages of any size."""
-        super().__init__(layers, statistics)
+    def _build(self, architecture: str, channels: int, image: int | None = None) -> None:
+        """The network, for images of so many channels, made for `image` pixels along a side."""
         self.architecture = architecture
-        self.net, self._levels, self._taps = _network(architecture, plane_channels(layers))
+        self.net, self._levels, self._taps = _network(architecture, channels, image)
         # A plain transformer's last norm belongs to its tokens; stages of others have none.
         self._normed = len({level.stride for level in self._levels}) == 1
-        self.reach = reach
+
+    @abstractmethod
+    def _image(self, batch: Batch) -> Tensor:
+        """(B, C, H, W) that the network is shown."""
 
     @property
     def radius(self) -> int:
@@ -99,14 +92,11 @@ class TimmEncoder(Encoder):
         found = [parts[each["module"]] for each in info if each["module"] in parts]
         return tuple(part for part in found if any(True for _ in part.parameters()))
 
-    def config(self) -> dict[str, Any]:
-        return {"architecture": self.architecture, "reach": self.reach}
-
     def forward(self, batch: Batch) -> Features:
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         multiple = math.lcm(*(level.stride for level in self._levels))
         read = self.net.forward_intermediates(  # type: ignore[operator]
-            padded(image_of(self, batch), multiple),
+            padded(self._image(batch), multiple),
             indices=self._taps,
             norm=self._normed,
             output_fmt="NCHW",
@@ -121,6 +111,39 @@ class TimmEncoder(Encoder):
             stride=self.stride,
             shape=shape,
         )
+
+
+@final
+class TimmEncoder(Staged):
+    """All dates and bands side by side, with mask channels, under a backbone of timm.
+
+    The first convolution has as many channels as there are planes; what pads a window is what was
+    not seen. Weights are random from torch's seed; `read_weights` takes them from a file.
+    """
+
+    name = "timm"
+
+    def __init__(
+        self,
+        layers: tuple[LayerSpec, ...],
+        statistics: Mapping[str, Statistics],
+        architecture: str = "resnet18",
+        reach: int | None = None,
+    ) -> None:
+        """`architecture`: timm's name of it. `reach`: pixels of the base grid that count as its
+        radius, though such networks see further; None for two cells of the coarsest stage, beyond
+        which little is left in a trained network (effective receptive field, Luo et al. 2016).
+        ContractError for a name that timm does not have, or a network that cannot be read in
+        stages of any size."""
+        super().__init__(layers, statistics)
+        self.reach = reach
+        self._build(architecture, plane_channels(layers))
+
+    def config(self) -> dict[str, Any]:
+        return {"architecture": self.architecture, "reach": self.reach}
+
+    def _image(self, batch: Batch) -> Tensor:
+        return image_of(self, batch)
 
     def read_weights(self, file: Path) -> None:
         """Takes the backbone's weights from a safetensors file with timm's names.
@@ -158,7 +181,9 @@ class TimmEncoder(Encoder):
         self.net.load_state_dict(chosen)
 
 
-def _network(architecture: str, channels: int) -> tuple[nn.Module, tuple[Level, ...], list[int]]:
+def _network(
+    architecture: str, channels: int, image: int | None
+) -> tuple[nn.Module, tuple[Level, ...], list[int]]:
     """A backbone without its classifier, its stages, and where they are read."""
     import timm
     from timm.models import is_model, model_entrypoint
@@ -172,6 +197,8 @@ def _network(architecture: str, channels: int) -> tuple[nn.Module, tuple[Level, 
     family = model_entrypoint(architecture).__module__.split(".")[-1]
     settings: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
     settings |= _SETTINGS.get(family, {})
+    if image is not None:
+        settings["img_size"] = image
     net: Any = timm.create_model(architecture, **settings)
     if not hasattr(net, "forward_intermediates"):
         raise ContractError(

@@ -1,31 +1,31 @@
 """Architectures of TorchGeo behind the contract of encoders (Stewart et al. 2022).
 
-Weights are random from torch's seed, or those that a saved model has. Each adapter states what it
-takes, and refuses the rest.
+Weights are random from torch's seed, or those that a saved model has, or those of a published file.
+Each adapter states what it takes, and refuses the rest.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
 
-from earthloom.encoders.base import Encoder, Features, Level, Statistics, base_shape, seen_in
-from earthloom.encoders.planes import bands_of, cells_of, padded, share_in_cells
+from earthloom.encoders.base import Features, Statistics
+from earthloom.encoders.plain import CELL, Plain, as_image
+from earthloom.encoders.planes import bands_of
+from earthloom.encoders.published import Layout, one_date
 from earthloom.errors import ContractError, choices
-from earthloom.sample import LayerSpec
+from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch
 
 if TYPE_CHECKING:
     from torchgeo.models import DOFA
 
-_PATCH = 16
-_GRID = 14
-"""Patches along the side of the images that DOFA was published for."""
-_TAPS = 4
+GRID = 14
+"""Patches along the side of the images that DOFA and Copernicus-FM were published for."""
 _RADAR_UM: Mapping[str, float] = dict.fromkeys(
     ("sentinel-1-grd", "sentinel-1-grd-db", "sentinel-1-rtc"), 5.405
 )
@@ -33,7 +33,7 @@ _RADAR_UM: Mapping[str, float] = dict.fromkeys(
 
 
 @final
-class Dofa(Encoder):
+class Dofa(Plain):
     """DOFA (Xiong et al. 2024): a transformer whose first layer follows from the wavelengths.
 
     Bands: any, in any order, of one date; optical ones by their wavelength, and Sentinel-1. Units:
@@ -43,6 +43,7 @@ class Dofa(Encoder):
     """
 
     name = "dofa"
+    layout = Layout("", ("head.",), ("fc_norm.",))
 
     def __init__(
         self,
@@ -60,67 +61,46 @@ class Dofa(Encoder):
         self._microns = [nm for layer in layers for nm in _microns(layer)]
         self.width, self.depth, self.heads = width, depth, heads
         self.net = _dofa(width, depth, heads)
-        self._taps = sorted({-(-depth * (tap + 1) // _TAPS) - 1 for tap in range(_TAPS)})
-
-    @property
-    def radius(self) -> int:
-        return 2 * _PATCH
-
-    @property
-    def stride(self) -> int:
-        return _PATCH
-
-    @property
-    def alignment(self) -> int:
-        return math.lcm(_PATCH, *(layer.factor for layer in self.layers))
-
-    @property
-    def is_local(self) -> bool:
-        return False
-
-    @property
-    def channels(self) -> int:
-        return self.width
-
-    @property
-    def pyramid(self) -> tuple[Level, ...]:
-        return (Level(self.width, _PATCH),) * len(self._taps)
 
     def config(self) -> dict[str, Any]:
         return {"width": self.width, "depth": self.depth, "heads": self.heads}
 
+    def read_weights(self, file: Path) -> None:
+        """Takes TorchGeo's file of this size; what it has of the decoder is passed over. DataError
+        if a weight is missing, unexpected or of another shape."""
+        self._take(self._state(file), file)
+
     def forward(self, batch: Batch) -> Features:
-        shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
-        image = padded(torch.cat([each[:, 0] for each in bands_of(self, batch)], dim=1), _PATCH)
-        rows, cols = image.shape[-2] // _PATCH, image.shape[-1] // _PATCH
-        state = self._embedded(image, rows, cols)
+        image, cells = self._for_net(flat_bands(self, batch))
+        state = self._embedded(image, cells)
         levels = []
         for at, block in enumerate(self.net.blocks):
             state = block(state)
-            if at in self._taps:
-                tokens = self.net.fc_norm(state[:, 1:]).float()
-                levels.append(tokens.mT.reshape(tokens.shape[0], -1, rows, cols))
-        inside = cells_of(shape.rows, shape.cols, _PATCH)
-        return Features(
-            levels[-1][..., : inside.rows, : inside.cols],
-            share_in_cells(seen, _PATCH) > 0,
-            tuple(levels),
-            stride=_PATCH,
-            shape=shape,
-        )
+            if at in self.taps:
+                levels.append(as_image(self.net.fc_norm(state[:, 1:]), cells))
+        return self._features(batch, levels, None)
 
-    def _embedded(self, image: Tensor, rows: int, cols: int) -> Tensor:
+    def _embedded(self, image: Tensor, cells: Shape2d) -> Tensor:
         """(B, 1 + rows cols, F): tokens with their places, that of the whole image first."""
-        from timm.layers.pos_embed import resample_abs_pos_embed
-
         microns = torch.tensor(self._microns, dtype=torch.float32, device=image.device)
         tokens, _ = self.net.patch_embed(image, microns)
-        places = resample_abs_pos_embed(
-            self.net.pos_embed, [rows, cols], [_GRID, _GRID], num_prefix_tokens=1
-        )
         whole = self.net.cls_token.expand(image.shape[0], -1, -1)
-        embedded: Tensor = torch.cat([whole, tokens], dim=1) + places
-        return embedded
+        return torch.cat([whole, tokens], dim=1) + places_on(self.net.pos_embed, cells, GRID)
+
+
+def flat_bands(encoder: Plain, batch: Batch) -> Tensor:
+    """(B, C, H, W): the bands of all layers, which have one date, see `bands_of`."""
+    return torch.cat([each[:, 0] for each in bands_of(encoder, batch)], dim=1)
+
+
+def places_on(embedding: Tensor, cells: Shape2d, side: int) -> Tensor:
+    """(1, 1 + rows cols, F) of embeddings (1, 1 + side side, F) of places on a square."""
+    from timm.layers.pos_embed import resample_abs_pos_embed
+
+    places: Tensor = resample_abs_pos_embed(
+        embedding, list(cells), [side, side], num_prefix_tokens=1
+    )
+    return places
 
 
 def _dofa(width: int, depth: int, heads: int) -> DOFA:
@@ -128,8 +108,8 @@ def _dofa(width: int, depth: int, heads: int) -> DOFA:
     from torchgeo.models import DOFA
 
     net = DOFA(
-        img_size=_GRID * _PATCH,
-        patch_size=_PATCH,
+        img_size=GRID * CELL,
+        patch_size=CELL,
         embed_dim=width,
         depth=depth,
         num_heads=heads,
@@ -137,18 +117,8 @@ def _dofa(width: int, depth: int, heads: int) -> DOFA:
     )
     # TorchGeo leaves the fixed places at 0, as its weights bring them.
     with torch.no_grad():
-        net.pos_embed[0, 1:] = build_sincos2d_pos_embed([_GRID, _GRID], width)
+        net.pos_embed[0, 1:] = build_sincos2d_pos_embed([GRID, GRID], width)
     return net
-
-
-def one_date(name: str, layers: tuple[LayerSpec, ...]) -> None:
-    """ContractError if a layer has several dates."""
-    for layer in layers:
-        if len(layer.dates) != 1:
-            raise ContractError(
-                f"{name} takes one date; layer {layer.key} has {len(layer.dates)}; "
-                "choose dates mean, max or attention, which show it one after the other"
-            )
 
 
 def _microns(layer: LayerSpec) -> list[float]:

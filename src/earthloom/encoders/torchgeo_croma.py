@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from earthloom.encoders.base import Encoder, Features, Level, Statistics, base_shape, seen_in
 from earthloom.encoders.planes import bands_of, cells_of, padded, present_in, share_in_cells
-from earthloom.encoders.torchgeo import one_date
+from earthloom.encoders.published import Layout, load_published, one_date, read_state
 from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch
@@ -23,6 +24,8 @@ _BANDS: Mapping[str, tuple[str, ...]] = {
     "sar": ("vv", "vh"),
 }
 """What CROMA takes, in its order."""
+_PARTS = ("s1_encoder", "s1_GAP_FFN", "s2_encoder", "s2_GAP_FFN", "joint_encoder")
+"""Of the published file."""
 _SENSORS: Mapping[str, str] = {
     "sentinel-2-l1c": "optical",
     "sentinel-2-l2a": "optical",
@@ -106,6 +109,13 @@ class Croma(Encoder):
 
     def config(self) -> dict[str, Any]:
         return {"width": self.width, "depth": self.depth}
+
+    def read_weights(self, file: Path) -> None:
+        """Takes the published file of this size; what it has for a sensor that the layers lack is
+        passed over. DataError if a weight is missing, unexpected or of another shape."""
+        own = {name.split(".")[0] for name in self.net.state_dict()}
+        layout = Layout("", tuple(f"{part}." for part in _PARTS if part not in own))
+        load_published(self.net, read_state(file), layout, file)
 
     def forward(self, batch: Batch) -> Features:
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)

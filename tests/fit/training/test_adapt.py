@@ -5,17 +5,21 @@ from dataclasses import replace
 import pytest
 import torch
 
+from earthloom.encoders.unet import UNet
 from earthloom.errors import ContractError, ProjectError
-from earthloom.fit.training import Training, train
-from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, Partial
+from earthloom.fit.statistics import statistics_of
+from earthloom.fit.training import Constant, Training, train
+from earthloom.fit.training.adapt import BitFit, Full, HeadOnly, LayerWise, LoRA, Partial
 from earthloom.fit.training.defaults import defaults_for
 from earthloom.fit.training.heads import Convolution
 from earthloom.fit.training.memory import within_memory
+from earthloom.fit.training.settings import NO_CHANGES
 from earthloom.sample.batch import collate
 from earthloom.sample.target import SceneClasses
 from earthloom.tasks.scene_classes import SceneClass
 
-ALL = (Full, HeadOnly, Partial, BitFit)
+PLAIN = (Full, HeadOnly, Partial, BitFit)
+ALL = (*PLAIN, LayerWise, LoRA)
 STEPS = Training(steps=5, batch=4, learning_rate=1e-2, workers=0)
 
 
@@ -47,7 +51,7 @@ def test_each_trains_what_it_says(pair, task, samples):
     encoder, _ = pair()
     names = {name for name, _ in encoder.named_parameters()}
     full, head, partial, bitfit = (
-        _moved(way(STEPS).fit(encoder, samples, task, 0), encoder) for way in ALL
+        _moved(way(STEPS).fit(encoder, samples, task, 0), encoder) for way in PLAIN
     )
     assert names <= full
     assert not head
@@ -90,6 +94,37 @@ def test_candidates_begin_with_the_default_and_keep_to_the_budget(way):
         assert len(found) <= budget
         assert len(set(found)) == len(found)
     assert way().candidates(4) == way().candidates(4)
+
+
+def test_candidates_keep_a_decay_that_was_asked_for():
+    rates = [way.layer_decay for way in Full(layer_decay=0.6).candidates(10)]
+    assert rates == [0.6] * 5 + [0.75] * 5
+    assert {way.layer_decay for way in LayerWise().candidates(10)} == {0.75, 0.9}
+    assert {way.layer_decay for way in HeadOnly().candidates(10)} == {None}
+
+
+def test_rates_by_depth_move_deep_parameters_less(pair, task, samples):
+    """After one step of AdamW every weight has moved by its rate, whatever its gradient."""
+    encoder, _ = pair(dropout=0.0)
+    one = replace(STEPS, steps=1, weight_decay=0.0, schedule=Constant(), changes=NO_CHANGES)
+    model = LayerWise(one, layer_decay=0.5).fit(encoder, samples, task, 0)
+    after = model.members[0].encoder.state_dict()
+    moved = {
+        name: float((after[name] - value).abs().max().detach())
+        for name, value in encoder.named_parameters()
+        if name.endswith("0.weight") or name in ("stem.weight", "last.weight")
+    }
+    by_depth = {"stem.weight": 3, "parts.0.0.weight": 2, "parts.1.0.weight": 1, "last.weight": 1}
+    assert moved == pytest.approx({n: 1e-2 * 0.5**depth for n, depth in by_depth.items()}, rel=0.01)
+
+
+def test_rates_by_depth_take_blocks(samples, task):
+    class Whole(UNet):
+        blocks = ()
+
+    encoder = Whole(tuple(samples.specs.values()), statistics_of(samples), width=4, levels=1)
+    with pytest.raises(ContractError, match="does not state its blocks"):
+        LayerWise(STEPS).fit(encoder, samples, task, 0)
 
 
 def test_learns_classes_of_whole_chips(pair, samples):

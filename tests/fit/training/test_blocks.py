@@ -22,6 +22,7 @@ CASES = {
         "net.stem.0.weight",
         "net.stages.3.",
     ),
+    "loom": ({"name": "loom"}, 8, "stem.least", "head."),
     "unet": ({"name": "unet", "width": 8, "levels": 2}, 5, "body.stem.weight", "body.up.1."),
     "segformer over resnet": (
         DECODED | {"encoder": RESNET},
@@ -65,6 +66,7 @@ def test_rates_fall_with_depth(name, samples):
     rate = {id(p): group.lr_scale for group in groups for p in group.parameters}
     own = dict(encoder.named_parameters())
     assert len(rate) == len(own) + 2
+    assert sum(len(group.parameters) for group in groups) == len(rate)
     assert {rate[id(p)] for p in head.parameters()} == {1.0}
     assert rate[id(own[stem])] == 0.5 ** (count + 1)
     assert {rate[id(p)] for name, p in own.items() if name.startswith(last)} == {0.5}

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from earthloom.encoders.base import (
     Encoder,
@@ -89,6 +89,11 @@ class Loom(Encoder):
     def pyramid(self) -> tuple[Level, ...]:
         stages = enumerate(SIZES[self.size].stages)
         return tuple(Level(stage.width, FIRST * 2**number) for number, stage in stages)
+
+    @property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """Stages on the way down, those on the way up, and the head."""
+        return (*self.body.stages, *self.body.up, self.head)
 
     @property
     def scene_channels(self) -> int:

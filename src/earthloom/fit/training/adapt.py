@@ -15,6 +15,7 @@ import torch
 
 from earthloom.encoders import Encoder
 from earthloom.errors import ContractError
+from earthloom.fit.lora import add_low_rank, merge_low_rank
 from earthloom.fit.model import Member, Model
 from earthloom.fit.training.defaults import Part, defaults_for
 from earthloom.fit.training.groups import depths
@@ -31,8 +32,6 @@ from earthloom.tasks.heads import Head
 
 RATES = (1.0, 1 / 3, 3.0, 0.1, 10.0)
 """Learning rates that are tried, as multiples of the default, which comes first."""
-DECAYS = (1.0, 0.75)
-"""Layer-wise decays of the rate that are tried where an encoder is trained."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class ByGradient(ABC):
     name: ClassVar[str]
     part: ClassVar[Part] = "network"
     trains_encoder: ClassVar[bool] = True
+    decays: ClassVar[tuple[float, ...]] = (0.75,)
+    """Layer-wise decays of the rate that are tried beside its own."""
     training: Training | None = None
     """None for the defaults of the task; its seed is that of `fit` in any case."""
     heads: HeadChoice = field(default_factory=FirstThatServes)
@@ -57,11 +58,11 @@ class ByGradient(ABC):
         return self.heads.serves(task)
 
     def candidates(self, budget: int) -> Sequence[Self]:
-        """Learning rates around the default, then the same with slower deep layers."""
-        decays = DECAYS if self.trains_encoder else DECAYS[:1]
+        """Learning rates around the default, then the same with another decay by depth."""
+        others = (decay for decay in self.decays if decay != self.layer_decay)
         made = [
-            replace(self, rate=self.rate * rate, layer_decay=decay if decay != 1.0 else None)
-            for decay, rate in product(decays, RATES)
+            replace(self, rate=self.rate * rate, layer_decay=decay)
+            for decay, rate in product((self.layer_decay, *others), RATES)
         ]
         return list(islice(made, budget))
 
@@ -77,14 +78,23 @@ class ByGradient(ABC):
         is."""
         encoder.check(train.specs)
         task = task.fitted(train)
-        own = copy.deepcopy(encoder)
-        self.choose(own.requires_grad_(False))
+        own, head = self.start(encoder, task, seed)
+        training = self.bounded(own, head, task, train, self.settings(task, seed))
+        trained = self.trained(own, head, task, train, training, validation)
+        return self.model(own, trained, task, training)
+
+    def start(self, encoder: Encoder, task: Task[Any], seed: int) -> tuple[Encoder, Head]:
+        """A copy of the encoder, of which what is trained has `requires_grad`, and a new head."""
+        own = copy.deepcopy(encoder).requires_grad_(False)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             head = self.heads.make(own, task)
-        training = self._bounded(own, head, task, train, self.settings(task, seed))
-        trained = self.trained(own, head, task, train, training, validation)
-        return _model(self.name, own, trained, task, training)
+            self.choose(own)
+        return own, head
+
+    def card(self) -> dict[str, Any]:
+        """What its record says beside the settings of the training, as JSON values."""
+        return {}
 
     def settings(self, task: Task[Any], seed: int) -> Training:
         """How it trains."""
@@ -97,7 +107,7 @@ class ByGradient(ABC):
             seed=seed,
         )
 
-    def _bounded(
+    def bounded(
         self, encoder: Encoder, head: Head, task: Task[Any], samples: Samples, training: Training
     ) -> Training:
         """With no more chips at once than memory holds."""
@@ -123,6 +133,23 @@ class ByGradient(ABC):
         """Runs the training."""
         return train(encoder, head, task, samples, training, validation)
 
+    def model(
+        self, encoder: Encoder, trained: Trained, task: Task[Any], training: Training
+    ) -> Model:
+        """What was trained as a model with its record."""
+        record = {
+            "adaptation": self.name,
+            **self.card(),
+            "settings": training.card(),
+            "steps": trained.steps,
+            "best_step": trained.best_step,
+            "stopped": trained.stopped,
+            "seed": training.seed,
+        }
+        for part in (encoder, trained.head):
+            part.requires_grad_(True).eval()
+        return Model((Member(encoder.cpu(), trained.head),), task, threshold=None, record=record)
+
 
 @final
 @dataclass(frozen=True)
@@ -137,12 +164,37 @@ class Full(ByGradient):
 
 @final
 @dataclass(frozen=True)
+class LayerWise(ByGradient):
+    """Encoder and head are trained, the more slowly the deeper a parameter lies.
+
+    Rates that fall with depth are by Howard and Ruder (2018); Clark et al. (2020), "ELECTRA", and
+    Bao et al. (2022), "BEiT", fine-tune with them. ContractError for an encoder that does not state
+    its blocks, for which there is no depth to go by.
+    """
+
+    name: ClassVar[str] = "layer-wise"
+    decays: ClassVar[tuple[float, ...]] = (0.75, 0.9)
+    layer_decay: float | None = 0.75
+    """What the rate is multiplied by with each block, away from the head."""
+
+    def choose(self, encoder: Encoder) -> None:
+        if not encoder.blocks:
+            raise ContractError(
+                f"the encoder {encoder.name} does not state its blocks, so that no rate can fall "
+                "with their depth; valid are encoders with blocks, or another way of fitting: full"
+            )
+        encoder.requires_grad_(True)
+
+
+@final
+@dataclass(frozen=True)
 class HeadOnly(ByGradient):
     """The encoder is frozen. Without augmentation its features are computed once and kept."""
 
     name: ClassVar[str] = "head"
     part: ClassVar[Part] = "head"
     trains_encoder: ClassVar[bool] = False
+    decays: ClassVar[tuple[float, ...]] = ()
     features: Path | None = None
     """Folder of the features of samples that have a digest; None for one that is gone in the end,
     which those of other samples go to in any case."""
@@ -196,6 +248,9 @@ class Partial(ByGradient):
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(deep[name] <= self.last)
 
+    def card(self) -> dict[str, Any]:
+        return {"last": self.last}
+
 
 @final
 @dataclass(frozen=True)
@@ -209,17 +264,38 @@ class BitFit(ByGradient):
             parameter.requires_grad_(parameter.ndim <= 1)
 
 
-def _model(
-    name: str, encoder: Encoder, trained: Trained, task: Task[Any], training: Training
-) -> Model:
-    record = {
-        "adaptation": name,
-        "settings": training.card(),
-        "steps": trained.steps,
-        "best_step": trained.best_step,
-        "stopped": trained.stopped,
-        "seed": training.seed,
-    }
-    for part in (encoder, trained.head):
-        part.requires_grad_(True).eval()
-    return Model((Member(encoder.cpu(), trained.head),), task, threshold=None, record=record)
+@final
+@dataclass(frozen=True)
+class LoRA(ByGradient):
+    """The head, and changes of low rank to the encoder's matrices, are trained (Hu et al. 2022).
+
+    See `earthloom.fit.lora`. In the end the changes are added to the matrices, so that the model is
+    a plain one. ContractError where no matrix of the encoder is meant.
+    """
+
+    name: ClassVar[str] = "lora"
+    rank: int = 8
+    """Of a change; that of the matrix where it is lower."""
+    alpha: float = 16.0
+    """A change counts `alpha / rank`, so that the rate that suits one rank suits others too."""
+    layers: tuple[str, ...] = ("*",)
+    """Patterns of names of modules, as in a shell: `*.qkv`."""
+
+    def choose(self, encoder: Encoder) -> None:
+        add_low_rank(encoder, self.rank, self.alpha, self.layers)
+
+    def card(self) -> dict[str, Any]:
+        return {"rank": self.rank, "alpha": self.alpha, "layers": list(self.layers)}
+
+    def trained(
+        self,
+        encoder: Encoder,
+        head: Head,
+        task: Task[Any],
+        samples: Samples,
+        training: Training,
+        validation: Samples | None,
+    ) -> Trained:
+        found = train(encoder, head, task, samples, training, validation)
+        merge_low_rank(encoder)
+        return found
