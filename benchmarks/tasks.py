@@ -51,6 +51,7 @@ from numpy.typing import NDArray
 from earthloom.bench.examine import Examination, batches, main_score, reading_of
 from earthloom.bench.pieces import Held, cut_into_pieces, draw_evenly
 from earthloom.bench.run import validation_of
+from earthloom.bench.truth import read_truth
 from earthloom.chips.folds import Fold, deal_folds, leave_group_out
 from earthloom.datasets import open_dataset
 from earthloom.fit.choose import fit_model
@@ -170,7 +171,7 @@ def best_of(
     choices: Sequence[ModelChoice], train: Samples, task: PixelClasses, seed: int, metric: str
 ) -> ModelChoice:
     """The choice that does best on a quarter of the training groups, fitted on the others."""
-    inner, judge = validation_of(train, seed)
+    inner, judge = validation_of(train, read_truth(train, len(task.codes)), seed)
     reading = reading_of("pixel-class", len(task.codes))
     scores = [
         main_score(task, reading, metric, fitted(inner, task, choice, seed), judge)

@@ -100,7 +100,7 @@ def test_a_sample_of_the_map_gives_the_mean_of_the_area(folder):
 @pytest.mark.parametrize("model", ["forest", "boosted", "unet"])
 def test_every_model_gives_an_interval(folder, model):
     small = {"forest": {"trees": 20}, "boosted": {"rounds": 10}, "unet": {"steps": 5, "width": 4}}
-    project = _project(folder, model={"name": model, **small[model]}, out=f"out-{model}")
+    project = _project(folder, model={"name": model, **small[model]})
     made = verbs.map(project)["maps"]["biomass"]["value"]
     with rasterio.open(made) as source:
         value, low, high = source.read()

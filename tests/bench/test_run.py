@@ -1,9 +1,11 @@
 """A bench from its file to its table: resumed, merged, repeated, refused."""
 
+import html
 import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from bench_fakes import write_bench
 
 from earthloom.bench import Part, Store, load_bench, merge, run_bench, show
 from earthloom.bench.page import PAGE, SCORES, TABLE
-from earthloom.bench.store import RESULTS, without_costs
+from earthloom.bench.store import RESULTS, asked_of, fingerprint, without_costs
 from earthloom.bench.table import leaderboard
 from earthloom.errors import DataError, ProjectError
 
@@ -263,6 +265,24 @@ def test_the_page_and_the_tables(bench_file, tmp_path):
     assert table.loc[0, ["encoder", "adaptation"]].tolist() == ["flat", "centroids"]
     assert 0 < table.loc[0, "score"] <= 1
     assert len(pd.read_csv(shown.scores)) == 2 * 2
+
+
+def test_the_page_says_how_to_do_it_again(bench_file, tmp_path):
+    """The bench file on it is the one that was asked for; data and figures have digests."""
+    store = run(bench_file, tmp_path / "out")
+    page = html.unescape(show(store).page.read_text())
+    told = tmp_path / "told.yaml"
+    told.write_text(page.partition("<details><summary class=\"small\">The bench file")[2]
+                    .partition("<pre>")[2].partition("</pre>")[0])  # fmt: skip
+    assert asked_of(load_bench(told)) == store.card["asked"]
+    for about in store.card["datasets"].values():
+        assert about["about"]["digest"][:12] in page
+    assert fingerprint(store.rows())[:12] in page
+    assert f"torch {version('torch')}" in page
+    worse = store.rows().assign(value=lambda rows: rows["value"] + 1e-4)
+    assert fingerprint(worse) != fingerprint(store.rows())
+    dearer = store.rows().assign(fit_s=1.0)
+    assert fingerprint(dearer) == fingerprint(store.rows())
 
 
 def test_there_is_nothing_to_show(tmp_path):

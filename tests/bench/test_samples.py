@@ -1,5 +1,7 @@
 """Pieces, budgets, hidden inputs, regions and leaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from bench_fakes import Flat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earthloom.bench.held_out import held_out
 from earthloom.bench.hidden import hide_half
-from earthloom.bench.leak import look_for_leaks, pixel_digest
+from earthloom.bench.leak import answer_digest, look_for_leaks, pixel_digest
 from earthloom.bench.pieces import Held, cut_into_pieces, draw_evenly, moments_of
-from earthloom.bench.problem import part_places
+from earthloom.bench.problem import bands_of, part_places
 from earthloom.bench.run import validation_of
 from earthloom.bench.truth import few, read_truth
 from earthloom.chips.folds import Fold
@@ -19,7 +22,7 @@ from earthloom.fit.statistics import statistics_of
 from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.room import collate_ragged
 from earthloom.sample.samples import Listed
-from earthloom.sample.target import SceneValue
+from earthloom.sample.target import Boxes, SceneValue
 
 SPEC = LayerSpec("aerial-rgb", 1.0, ("a", "b", "c", "d"), "1", ("1", "2", "3", "4"), (None,) * 4)
 
@@ -150,6 +153,27 @@ def test_leaks_are_found():
     assert copied.words() == "1 test samples have the pixels of a training sample"
 
 
+def test_an_answer_has_a_digest_of_its_own():
+    """Two labels at each other's place have the same counts, and are other data."""
+    one = chip(1, 2, 2)
+    swapped = replace(one, label=one.label[::-1].copy())
+    boxes = [replace(one, label=None, target=Boxes.upright(np.array([[0, 0, n, 1]]), np.array([1])))
+             for n in (1, 2)]  # fmt: skip
+    weighed = replace(one, weight=np.full((2, 2), 2, np.float32))
+    several = [one, swapped, weighed, *boxes, chip(1, 2, 2, SceneValue(1.0, "m"))]
+    assert (one.label != swapped.label).any()
+    assert len({answer_digest(each) for each in several}) == len(several)
+    assert answer_digest(one) == answer_digest(chip(1, 2, 2))
+
+
+def test_an_index_beside_bands_is_no_radar():
+    mixed = replace(SPEC, wavelengths_nm=(None, None, 645.0, 850.0))
+    radar = replace(SPEC, sensor="sentinel-1-rtc", bands=("vv",), wavelengths_nm=(None,))
+    assert bands_of([mixed]) == "multispectral"
+    assert bands_of([mixed, radar]) == "optical+radar"
+    assert bands_of([radar]) == "other"
+
+
 @given(st.integers(5, 40), st.integers(2, 5), st.integers(0, 100))
 def test_regions_are_all_there_and_of_a_like_size(count, parts, seed):
     centres = np.random.default_rng(seed).normal(size=(count, 2))
@@ -160,8 +184,62 @@ def test_regions_are_all_there_and_of_a_like_size(count, parts, seed):
     assert sizes.max() <= 2 * count / parts + 2
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=2, max_size=40),
+    st.integers(0, 100),
+)
+def test_every_class_is_learnt_and_judged_where_single_samples_are_held_out(drawn, seed):
+    """Of n samples of a class about n / 4 judge, one at least if there are two."""
+    counts = np.eye(4, dtype=np.int64)[[code for code, _ in drawn]]
+    judge = held_out([str(number) for number in range(len(drawn))], counts, seed)
+    for column in counts.T:
+        n, held = int(column.sum()), int(column[judge].sum())
+        if n == 1 and len(set(counts.argmax(axis=1))) < len(drawn):
+            assert held == 0
+        elif n > 1:
+            assert 1 <= held < n
+            assert held <= max(1, n / 4 + 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), min_size=2, max_size=40),
+    st.integers(0, 100),
+)
+def test_held_out_groups_are_whole_and_take_no_class_away(drawn, seed):
+    codes, places = np.array(drawn).T
+    counts, groups = np.eye(4, dtype=np.int64)[codes], [str(place) for place in places]
+    judge = held_out(groups, counts, seed)
+    assert np.array_equal(judge, held_out(groups, counts, seed))
+    assert not {*places[judge]} & {*places[~judge]}
+    assert judge.any() == (len(set(groups)) > 1)
+    takes = {place: [c for c in {*codes[places == place]} if (places[codes == c] == place).all()]
+             for place in places}  # fmt: skip
+    if any(not lost for lost in takes.values()) and judge.any():
+        assert {*codes[judge]} <= {*codes[~judge]}
+    assert not judge.all()
+
+
+def test_a_class_of_two_places_is_judged_at_one():
+    """Dealing without a look at classes leaves it out of one side for most seeds."""
+    groups = [f"place {number // 2}" for number in range(40)]
+    codes = np.array([0] * 36 + [1] * 4)
+    for seed in range(20):
+        judge = held_out(groups, np.eye(2, dtype=np.int64)[codes], seed)
+        assert codes[judge].sum() == 2
+        assert 8 <= judge.sum() <= 12
+
+
 def test_validation_shares_no_group_with_what_is_fitted():
     chips = Listed([chip(number, 2, 2) for number in range(12)])
-    fitted, judge = validation_of(chips, 0)
+    fitted, judge = validation_of(chips, read_truth(chips, 3), 0)
     assert len(fitted) + len(judge) == 12
     assert not set(fitted.groups) & set(judge.groups)
+
+
+def test_validation_of_values_has_low_and_high_ones():
+    chips = Listed([replace(chip(n, 1, 1, SceneValue(float(n), "m")), group="") for n in range(25)])
+    for seed in range(5):
+        fitted, judge = validation_of(chips, read_truth(chips, 0), seed)
+        for part in (fitted, judge):
+            fifths = {int(part[at].target.value) // 5 for at in range(len(part))}
+            assert fifths == set(range(5))

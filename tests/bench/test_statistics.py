@@ -19,6 +19,7 @@ from earthloom.bench.statistics import (
     stratified_bootstrap,
     wilcoxon_holm,
 )
+from earthloom.bench.tally import ClassTally
 
 RNG = np.random.default_rng
 
@@ -149,3 +150,17 @@ def test_one_dataset_has_no_cliques():
     found = rank(["a", "b"], np.array([[0.3, 0.4]]))
     assert np.isnan(found.critical_difference)
     assert found.cliques == ()
+
+
+def test_a_class_that_a_draw_lacks_does_not_move_the_mean_over_classes():
+    """Nine groups of an easy class and one of a class that is never told: were it left out of the
+    draws without it, a third of them would say that all is well."""
+    tally = ClassTally(2)
+    easy, hard = np.zeros((2, tally.width))
+    easy[0], hard[1] = 10.0, 10.0
+    sums = np.stack([easy] * 9 + [hard])
+    draws = bootstrap_groups(sums, lambda s: tally.metrics(s)["macro_f1"], 500, RNG(0))
+    whole = float(tally.metrics(sums.sum(axis=0))["macro_f1"])
+    assert draws.max() == pytest.approx(0.5)
+    low, high = interval(draws)
+    assert low < whole < high

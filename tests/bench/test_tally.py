@@ -117,3 +117,38 @@ def test_tallies_come_back_from_their_configuration():
         assert tally_of(tally.kind, tally.config()) == tally
     with pytest.raises(DataError, match="unknown kind of sums 'ranks'; known are: classes"):
         tally_of("ranks", {})
+
+
+@given(SEEDS)
+def test_weights_are_scikit_learns_sample_weight(seed):
+    random = np.random.default_rng(seed)
+    each = random.uniform(0.1, 3, 60)
+    shares, true = draw(seed)
+    tally, chosen = ClassTally(4), shares.argmax(axis=1)
+    found = tally.metrics(tally.of(shares, true, each))
+    weighted = {"average": "macro", "sample_weight": each}
+    assert found["accuracy"] == pytest.approx(
+        metrics.accuracy_score(true, chosen, sample_weight=each)
+    )
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(true, chosen, **weighted))
+    labels = LabelsTally(4)
+    shown = shares > 0.3
+    found = labels.metrics(labels.of(shares * 2, shown, each))
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(shown, shares >= 0.25, **weighted))
+    values, said = ValueTally(), true + random.normal(0, 1, 60)
+    found = values.metrics(values.of(said, true.astype(float), each))
+    assert found["r2"] == pytest.approx(metrics.r2_score(true, said, sample_weight=each))
+    assert found["mae"] == pytest.approx(
+        metrics.mean_absolute_error(true, said, sample_weight=each)
+    )
+
+
+@given(SEEDS)
+def test_a_sample_of_weight_two_is_the_same_one_twice(seed):
+    shares, true = draw(seed)
+    each = np.random.default_rng(seed).integers(0, 4, 60)
+    twice = np.repeat(np.arange(60), each)
+    tally = ClassTally(4)
+    assert tally.of(shares, true, each.astype(float)) == pytest.approx(
+        tally.of(shares[twice], true[twice])
+    )

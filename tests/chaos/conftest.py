@@ -119,9 +119,12 @@ def quiet(build, tmp_path_factory) -> dict[str, str]:
     return _quiet
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """Two workers, each a process with a nanny that starts it again when it dies."""
+    """Two workers, each a process with a nanny that starts it again when it dies.
+
+    Gone after the file's tests: idle workers take time from all tests that come after.
+    """
     with LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as made:

@@ -329,16 +329,17 @@ def test_publish_refuses_what_is_no_store(tmp_path, cli, new_project):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_network_is_exported_and_a_ridge_is_not(tmp_path, cli, new_project):
+def test_a_network_is_exported_and_a_ridge_is_not(tmp_path, cli, new_project, finished):
+    """The ridge is that of the finished project, on whose cube and chips the network is fitted."""
+    folder = shutil.copytree(finished, tmp_path / "project")
+    done = cli(folder, "export-model", "onnx", "-q")
+    assert done.code == 1
+    assert "network" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     model = {"name": "unet", "width": 4, "levels": 1, "steps": 2, "batch": 2}
-    new_project(tmp_path / "net", model=model)
-    done = cli(tmp_path / "net", "export-model", "onnx", "-q", "--json")
+    new_project(folder, model=model)
+    done = cli(folder, "export-model", "onnx", "-q", "--json")
     assert done.code == 0, done.stderr
     made = json.loads(done.stdout)
     assert {Path(file).name for file in made["files"]} == {"model.onnx", "model-int8.onnx"}
     assert min(each["difference"] for each in made["measured"].values()) < 1e-4
-    new_project(tmp_path / "ridge")
-    done = cli(tmp_path / "ridge", "export-model", "onnx", "-q")
-    assert done.code == 1
-    assert "network" in done.stderr
-    assert len(done.stderr.splitlines()) == 1

@@ -33,14 +33,14 @@ def archive(tiny_archive, tmp_path):
     return shutil.copytree(tiny_archive, tmp_path / "archive")
 
 
-@pytest.fixture
-def prepare(new_project, tmp_path, tick):
+@pytest.fixture(scope="module")
+def prepare(new_project, tmp_path_factory, tick):
     """A project on an archive: its plans, and what inspection found."""
 
     def prepare(archive, **optical):
         optical = {"name": "sentinel-2-l2a", "bands": BANDS} | optical
         file = new_project(
-            tmp_path / "project",
+            tmp_path_factory.mktemp("project"),
             archive,
             dates={"start": "2023-03-01", "end": "2023-10-31"},
             sensors=[optical, {"name": "cop-dem-glo-30"}],
@@ -53,6 +53,12 @@ def prepare(new_project, tmp_path, tick):
         return area, plan_layers(project, area.box, scenes, found.notes), found
 
     return prepare
+
+
+@pytest.fixture(scope="module")
+def right(prepare, tiny_archive):
+    """What is prepared on the archive as it is."""
+    return prepare(tiny_archive)
 
 
 def _build(archive, area, plans, folder, tick):
@@ -82,32 +88,29 @@ def _deny_offset(archive):
     return item["id"]
 
 
-def test_right_offsets_are_left_alone(prepare, archive):
-    _, _, found = prepare(archive)
+def test_right_offsets_are_left_alone(right):
+    _, _, found = right
     assert found.offsets == ()
     assert all(not note.repaired for note in found.notes.values())
 
 
-def test_a_wrong_offset_is_found_and_told(prepare, archive):
+def test_a_wrong_offset_is_found_and_told_and_repaired_if_asked(
+    prepare, right, archive, tiny_archive, tmp_path, tick
+):
     wrong = _deny_offset(archive)
-    _, _, found = prepare(archive)
+    area, plans, found = prepare(archive)
     (finding,) = found.offsets
     assert finding.scene == wrong
     assert finding.found == pytest.approx(-0.1)
     assert wrong in finding.suggestion
-
-
-def test_a_wrong_offset_is_repaired_if_asked(prepare, archive, tiny_archive, tmp_path, tick):
-    area, plans, _ = prepare(tiny_archive)
-    right = _build(tiny_archive, area, plans, tmp_path / "right", tick)
-    _deny_offset(archive)
-    area, plans, _ = prepare(archive)
     left = _build(archive, area, plans, tmp_path / "left", tick)
+    area, plans, _ = right
+    whole = _build(tiny_archive, area, plans, tmp_path / "right", tick)
     area, plans, _ = prepare(archive, wrong_offsets="repair")
     repaired = _build(archive, area, plans, tmp_path / "repaired", tick)
     key = "sentinel-2-l2a_10m"
-    np.testing.assert_allclose(repaired[key].pixels, right[key].pixels, atol=1e-6)
-    assert np.nanmax(np.abs(left[key].pixels - right[key].pixels)) > 0.04
+    np.testing.assert_allclose(repaired[key].pixels, whole[key].pixels, atol=1e-6)
+    assert np.nanmax(np.abs(left[key].pixels - whole[key].pixels)) > 0.04
 
 
 @pytest.fixture(scope="module")

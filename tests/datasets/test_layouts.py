@@ -143,7 +143,7 @@ def test_images_with_a_palette_are_colours(tmp_path):
     write(tmp_path / "a/1.tif", np.array([[0, 1], [1, 0]], np.uint8), placed=True)
     with rasterio.open(tmp_path / "a/1.tif", "r+") as file:
         file.write_colormap(1, {0: (1, 2, 3, 255), 1: (200, 100, 50, 255)})
-    pixels = read_layout("scenes", tmp_path)[0].layers["aerial-rgb_0.2m"].pixels[0]
+    pixels = read_layout("scenes", tmp_path)[0].layers["aerial-rgb_10m"].pixels[0]
     assert pixels[:, 0, 0].tolist() == [1, 2, 3]
     assert pixels[:, 0, 1].tolist() == [200, 100, 50]
 

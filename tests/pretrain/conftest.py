@@ -88,7 +88,10 @@ class ListedSource:
     name: ClassVar[str] = "listed"
     count: int = 16
     labels: bool = True
+    times: int = 1
     weight: float = 1.0
+    about: ClassVar[str] = "listed chips"
+    limits: ClassVar[tuple[str, ...]] = ("They are few.",)
 
     def open(self) -> Listed:
         return Listed([make_chip(number) for number in range(self.count)])

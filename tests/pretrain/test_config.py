@@ -10,7 +10,7 @@ import pytest
 from earthloom.errors import ProjectError
 from earthloom.pretrain import OBJECTIVES, SOURCES
 from earthloom.pretrain.command import main
-from earthloom.pretrain.config import EXAMPLE, load_config
+from earthloom.pretrain.config import EXAMPLE, RECIPES, load_config
 from earthloom.pretrain.registry import chosen
 from earthloom.pretrain.settings import table_of
 
@@ -72,7 +72,7 @@ def test_the_example_is_valid(written):
         ("steps = 2\n", 'steps = "2"\n', "steps is '2'; valid is: int"),
         ('size = "tiny"', 'size = "huge"', "size is 'huge'; valid are: tiny, small, base"),
         ('name = "masked"', 'name = "mask"', "name is 'mask'; valid are: masked, joint"),
-        ('name = "simulated"', 'name = "real"', "name is 'real'; valid are: simulated, store"),
+        ('name = "simulated"', 'name = "real"', "name is 'real'; valid are: simulated, series"),
         ("width = 8", "depth = 8", "'depth' is not known; valid are: places, dates"),
         ("weight = 0.5", "weight = -1", "valid is a number above 0 for each"),
         ('folder = "out"', "", "folder is not given"),
@@ -88,8 +88,17 @@ def test_what_is_wrong_is_named_with_what_is_valid(old, new, message, written):
     assert "pretrain.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_files_of_pretrainings(name, tmp_path):
+    out = io.StringIO()
+    assert main(["recipe", name], out) == 0
+    file = tmp_path / "recipe.toml"
+    file.write_text(out.getvalue())
+    assert load_config(file).size in name
+
+
 def test_sources_are_known_by_their_names():
-    assert set(SOURCES) == {"simulated", "store"}
+    assert set(SOURCES) == {"simulated", "series", "store"}
     assert all(kind.name == name for name, kind in SOURCES.items())
 
 

@@ -1,18 +1,22 @@
 """Pretraining from beginning to end, and from the middle."""
 
 import csv
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from earthloom.encoders.loom import load_loom, read_card
-from earthloom.errors import TrainingError
+from earthloom.errors import DataError, TrainingError
 from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training.schedule import Constant
 from earthloom.pretrain import Draw, Joint, Masked, Pretraining, Sum, pretrain
-from earthloom.pretrain.feed import Feed, turns_of
+from earthloom.pretrain.card import as_page
+from earthloom.pretrain.export import export
+from earthloom.pretrain.feed import Feed, chips_drawn, turns_of
 
 BOTH = Sum((Masked(cell=6, token=6, width=16), Joint(classes=2, width=16)), (1.0, 0.3))
 
@@ -87,7 +91,12 @@ def test_weights_come_with_a_card_and_load(job):
     assert card["steps"] == 6
     assert card["energy"]["kwh"] > 0
     assert [each["name"] for each in card["settings"]["objectives"]] == ["masked", "joint"]
-    assert card["limits"]
+    assert card["data"] == [{"what": "listed chips", "chips_seen": 24}]
+    assert card["chips_seen"] == 24
+    assert card["limits"][0] == "They are few."
+    page = as_page(card, "A title")
+    assert page.startswith("# A title\n")
+    assert "| listed chips | 24 |" in page
     # A finished one is not done again, and another one begins from these weights.
     assert pretrain(job).notes == made.notes
     further = replace(job, folder=job.folder.parent / "further", start=made.weights, steps=1)
@@ -125,6 +134,41 @@ def test_sources_take_turns_by_their_weights_and_share_weights(job, sources):
     assert (turns == 0).mean() == pytest.approx(0.75, abs=0.08)
     made = pretrain(replace(job, steps=3, objective=Sum((Masked(cell=6, width=8),), (1.0,))))
     assert len({id(p) for p in made.loom.parameters()}) == len(list(made.loom.parameters()))
+
+
+def test_a_source_of_small_chips_gives_more_at_once(job, sources):
+    two = (sources[0], replace(sources[0], times=3))
+    job = replace(job, sources=two, steps=9, seed=2)
+    opened = tuple(source.open() for source in two)
+    fed = list(Feed(opened, job, world=1))
+    assert {each.source for each in fed} == {0, 1}
+    assert all(len(each.batch.ids) == 4 * two[each.source].times for each in fed)
+    drawn = [sum(len(e.batch.ids) for e in fed[:5] if e.source == number) for number in (0, 1)]
+    assert chips_drawn(job, 5, world=1) == drawn
+
+
+def test_weights_are_exported_while_it_stands(job, tmp_path):
+    file = tmp_path / "out" / "loom.safetensors"
+    with pytest.raises(DataError, match="holds no checkpoint"):
+        export(job, file)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(job, Stop(3))
+    early = export(job, file)
+    assert early["steps"] == 3
+    assert early["chips_seen"] == 12
+    first = load_file(file)
+    made = pretrain(job)
+    assert export(job, file)["steps"] == 6
+    last = load_file(file)
+    assert not torch.equal(last["head.last.weight"], first["head.last.weight"])
+    assert last.keys() == load_file(made.weights).keys()
+    for name, value in load_file(made.weights).items():
+        assert torch.equal(value, last[name]), name
+    digest, name = (tmp_path / "out" / "loom.sha256").read_text().split()
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert name == file.name
+    with pytest.raises(DataError, match="is of another pretraining"):
+        export(replace(job, learning_rate=0.5), file)
 
 
 def test_labels_teach_only_where_a_source_allows_it(job, sources):

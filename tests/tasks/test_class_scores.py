@@ -148,28 +148,31 @@ def _labels(seed, rows):
 
 
 @settings(deadline=None, max_examples=40)
-@given(seeds, st.integers(3, 60))
-def test_labels_are_scored_as_by_scikit_learn(seed, rows):
+@given(seeds, st.integers(3, 60), st.booleans())
+def test_labels_are_scored_as_by_scikit_learn(seed, rows, weighted):
     shares, truth = _labels(seed, rows)
+    counts = 0.2 + torch.rand(rows) if weighted else None
     tally = LabelTally(NAMES)
     for at in torch.arange(rows).tensor_split(3):
-        tally.add(shares[at], truth[at])
+        tally.add(shares[at], truth[at], None if counts is None else counts[at])
     found, some = tally.metrics(), truth.any(dim=0)
-    told = shares >= 0.5
+    told, by = shares >= 0.5, {"sample_weight": counts}
     if some.any():
-        macro = metrics.average_precision_score(truth[:, some], shares[:, some], average="macro")
-        micro = metrics.average_precision_score(truth, shares, average="micro")
+        macro = metrics.average_precision_score(
+            truth[:, some], shares[:, some], average="macro", **by
+        )
+        micro = metrics.average_precision_score(truth, shares, average="micro", **by)
         assert found["macro_ap"] == pytest.approx(macro)
         assert found["micro_ap"] == pytest.approx(micro)
     occur = some | told.any(dim=0)
     if occur.any():
-        macro = metrics.f1_score(truth[:, occur], told[:, occur], average="macro")
-        micro = metrics.f1_score(truth, told, average="micro")
+        macro = metrics.f1_score(truth[:, occur], told[:, occur], average="macro", **by)
+        micro = metrics.f1_score(truth, told, average="micro", **by)
         assert found["macro_f1"] == pytest.approx(macro)
         assert found["micro_f1"] == pytest.approx(micro)
     for index, name in enumerate(NAMES):
         assert np.isnan(found[f"ap_{name}"]) == (not some[index])
-    expected = ((shares.double() - truth.double()) ** 2).mean()
+    expected = np.average((shares.double() - truth.double()) ** 2, axis=0, weights=counts).mean()
     assert found["brier"] == pytest.approx(float(expected))
 
 

@@ -14,11 +14,14 @@ from earthloom.sample import Chip, Shape2d
 from earthloom.sample.batch import Batch
 from earthloom.sample.samples import Listed
 from earthloom.sample.target import SceneClasses, SceneValue
+from earthloom.tasks.class_tree import ClassTree
 from earthloom.tasks.class_weights import EffectiveNumber, Inverse
 from earthloom.tasks.heads import ConvHead, DenseHead
 from earthloom.tasks.label_losses import Asymmetric, BinaryFocal
 from earthloom.tasks.losses import Focal
+from earthloom.tasks.ordinal import SceneOrdinal
 from earthloom.tasks.scene_classes import SceneClass, SceneLabels
+from earthloom.tasks.scene_tree import SceneTree
 
 ONE = SceneClass((7, 3, 300), ("a", "b", "c"), counts=(16, 4, 1))
 SEVERAL = SceneLabels((7, 3, 300), ("a", "b", "c"))
@@ -52,6 +55,39 @@ def _features(logits, seen=None):
     seen = torch.ones(len(logits), dtype=torch.bool) if seen is None else torch.tensor(seen)
     pixels = torch.zeros(*logits.shape, 2, 2)
     return Features(pixels, seen[:, None, None].repeat(1, 2, 2), vector=logits)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        ONE,
+        SEVERAL,
+        SceneOrdinal((7, 3, 300), ("a", "b", "c")),
+        SceneTree(ClassTree((7, 3, 300), ("a", "b", "c"), (0, 7, 7))),
+    ],
+    ids=lambda task: task.name,
+)
+def test_a_chip_of_weight_2_is_the_same_chip_twice(task):
+    """In the loss, in the score and in what is counted; one of weight 0 is none."""
+    targets = [_shown(3), _shown(300), _shown(3), _shown(300)]
+    times = [2, 1, 0, 3]
+    at = torch.tensor([number for number, n in enumerate(times) for _ in range(n)])
+    weight = torch.tensor(times)[:, None, None] * torch.tensor([[0.5, 1.5]])
+    batch = replace(_batch(*targets), weight=weight)
+    again = _batch(*[targets[number] for number in at])
+    logits = torch.randn(4, task.outputs, generator=torch.Generator().manual_seed(0))
+    head = Same()
+    found = task.loss(head, _features(logits), batch)
+    expected = task.loss(head, _features(logits[at]), again)
+    torch.testing.assert_close(found, expected)
+    scores = task.score(), task.score()
+    scores[0].update(task.answer(head, _features(logits)), batch)
+    scores[1].update(task.answer(head, _features(logits[at])), again)
+    wanted = {name: float(value) for name, value in scores[1].compute().items()}
+    assert scores[0].compute() == pytest.approx(wanted, nan_ok=True)
+    chips = chips_with(*targets, _shown(7)).chips
+    none = replace(chips[-1], weight=np.zeros((1, 1), np.float32))
+    assert task.fitted(Listed([*chips[:-1], none])) == task.fitted(Listed(chips[:-1]))
 
 
 def _batch(*targets):

@@ -9,7 +9,7 @@ import earthloom
 from earthloom.bench.settings import Bench, Budget
 from earthloom.stages import digest_of
 
-FORMAT = 1
+FORMAT = 2
 """Of rows and keys; a new one makes all cells anew."""
 
 OK, REFUSED, FAILED = "ok", "refused", "failed"

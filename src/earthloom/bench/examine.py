@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earthloom.bench.tally import ClassTally, LabelsTally, Sums, Tally, ValueTally
+from earthloom.bench.tally import ClassTally, LabelsTally, Sums, Tally, ValueTally, Weights
+from earthloom.bench.truth import Truth
 from earthloom.fit.model import Model
 from earthloom.sample import Chip, Samples
 from earthloom.sample.batch import Batch
 from earthloom.sample.room import collate_ragged
 from earthloom.sample.target import PixelValues, SceneClasses, SceneValue
-from earthloom.tasks.base import Score, Task
+from earthloom.tasks.base import Score, Task, is_counted
 
 _BATCH_NUMBERS = 4_000_000
 """Numbers of pixels that are answered at a time."""
@@ -32,9 +33,8 @@ class Reading(Protocol):
         """(S,) sums; how many labels were answered, of how many."""
         ...
 
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        """The sums (..., S) had one answer always been given, the best by the training samples'
-        classes (n, K) or values (n,)."""
+    def constant(self, sums: Sums, truth: Truth) -> Sums:
+        """The sums (..., S) had one answer always been given, the best by the training samples."""
         ...
 
 
@@ -52,15 +52,22 @@ class ClassReading(ABC):
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]: ...
 
     def counted(
-        self, model: Model, shares: NDArray[np.floating], true: NDArray[np.integer]
+        self,
+        model: Model,
+        shares: NDArray[np.floating],
+        true: NDArray[np.integer],
+        each: Weights | None,
     ) -> tuple[Sums, int, int]:
-        """Sums of probabilities (N, K) and class indices (N,), by the model's threshold where it
-        has one, else by the most probable class; how many were answered, of how many."""
+        """Sums of probabilities (N, K) and class indices (N,) that count `each` (N,), by the
+        model's threshold where it has one, else by the most probable class; how many were answered,
+        of how many."""
         seen = np.isfinite(shares).all(axis=1)
-        return _decided(self.tally, model, shares[seen], true[seen]), int(seen.sum()), len(seen)
+        each = np.ones(len(seen)) if each is None else each
+        sums = _decided(self.tally, model, shares[seen], true[seen], each[seen])
+        return sums, int(seen.sum()), len(seen)
 
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        return self.tally.constant(sums, int(counts.sum(axis=0).argmax()))
+    def constant(self, sums: Sums, truth: Truth) -> Sums:
+        return self.tally.constant(sums, int((truth.weights @ truth.counts).argmax()))
 
 
 @final
@@ -72,7 +79,8 @@ class PixelReading(ClassReading):
         assert label is not None
         labelled = (label > 0) & (label <= self.classes)
         shares = answer.numpy().reshape(len(answer), -1).T[labelled.ravel()]
-        return self.counted(model, shares, label[labelled].astype(np.intp) - 1)
+        each = None if chip.weight is None else chip.weight[labelled]
+        return self.counted(model, shares, label[labelled].astype(np.intp) - 1, each)
 
 
 @final
@@ -80,9 +88,12 @@ class SceneReading(ClassReading):
     """Class probabilities of a chip (K,) against its one class."""
 
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
-        if not isinstance(chip.target, SceneClasses) or len(chip.target.codes) != 1:
+        target = chip.target
+        known = target.codes if isinstance(target, SceneClasses) and is_counted(chip) else ()
+        if len(known) != 1:
             return np.zeros(self.tally.width), 0, 0
-        return self.counted(model, answer.numpy()[None], np.array([chip.target.codes[0] - 1]))
+        true = np.array([known[0] - 1])
+        return self.counted(model, answer.numpy()[None], true, weight_of(chip))
 
 
 @dataclass(frozen=True)
@@ -96,15 +107,16 @@ class LabelsReading:
         return LabelsTally(self.classes)
 
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
-        if not isinstance(chip.target, SceneClasses):
+        if not isinstance(chip.target, SceneClasses) or not is_counted(chip):
             return np.zeros(self.tally.width), 0, 0
         true = np.zeros((1, self.classes), np.bool_)
         true[0, [code - 1 for code in chip.target.codes]] = True
         shares = answer.numpy()[None]
-        return self.tally.of(shares, true), int(np.isfinite(shares).all()), 1
+        return self.tally.of(shares, true, weight_of(chip)), int(np.isfinite(shares).all()), 1
 
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        return self.tally.constant(sums, (counts > 0).mean(axis=0) >= 0.5)
+    def constant(self, sums: Sums, truth: Truth) -> Sums:
+        shown = np.average(truth.counts > 0, axis=0, weights=truth.weights)
+        return self.tally.constant(sums, shown >= 0.5)
 
 
 @dataclass(frozen=True)
@@ -117,13 +129,16 @@ class NumberReading(ABC):
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]: ...
 
     def counted(
-        self, said: NDArray[np.floating], true: NDArray[np.floating]
+        self, said: NDArray[np.floating], true: NDArray[np.floating], each: Weights | None
     ) -> tuple[Sums, int, int]:
-        """Sums of answers (N,) to N known numbers; how many were answered, of how many."""
-        return self.tally.of(said, true), int(np.isfinite(said).sum()), len(said)
+        """Sums of answers (N,) to N known numbers that count `each` (N,); how many were answered,
+        of how many."""
+        return self.tally.of(said, true, each), int(np.isfinite(said).sum()), len(said)
 
-    def constant(self, sums: Sums, counts: NDArray[np.int64], values: NDArray[np.float64]) -> Sums:
-        return self.tally.constant(sums, float(np.nanmean(values)))
+    def constant(self, sums: Sums, truth: Truth) -> Sums:
+        known = np.isfinite(truth.values)
+        mean = np.average(truth.values[known], weights=truth.weights[known])
+        return self.tally.constant(sums, float(mean))
 
 
 @final
@@ -131,9 +146,12 @@ class ValueReading(NumberReading):
     """A chip's value (first of P) against the true one."""
 
     def sums(self, model: Model, answer: Tensor, chip: Chip) -> tuple[Sums, int, int]:
-        if not isinstance(chip.target, SceneValue) or not np.isfinite(chip.target.value):
+        if not isinstance(chip.target, SceneValue) or not is_counted(chip):
             return np.zeros(self.tally.width), 0, 0
-        return self.counted(answer.numpy().reshape(-1)[:1], np.array([chip.target.value]))
+        true = np.array([chip.target.value])
+        if not np.isfinite(true).all():
+            return np.zeros(self.tally.width), 0, 0
+        return self.counted(answer.numpy().reshape(-1)[:1], true, weight_of(chip))
 
 
 @final
@@ -144,7 +162,10 @@ class PixelValueReading(NumberReading):
         if not isinstance(chip.target, PixelValues):
             return np.zeros(self.tally.width), 0, 0
         known = np.isfinite(chip.target.values)
-        return self.counted(answer.numpy()[0][known], chip.target.values[known])
+        if chip.weight is not None:
+            known &= chip.weight > 0
+        each = None if chip.weight is None else chip.weight[known]
+        return self.counted(answer.numpy()[0][known], chip.target.values[known], each)
 
 
 def reading_of(task: str, classes: int) -> Reading | None:
@@ -228,12 +249,21 @@ def main_score(
     return examination.metrics()[metric]
 
 
+def weight_of(chip: Chip) -> Weights | None:
+    """(1,) how much a chip as a whole counts; None for 1."""
+    return None if chip.weight is None else np.array([chip.weight.mean()])
+
+
 def _decided(
-    tally: ClassTally, model: Model, shares: NDArray[np.floating], true: NDArray[np.integer]
+    tally: ClassTally,
+    model: Model,
+    shares: NDArray[np.floating],
+    true: NDArray[np.integer],
+    each: Weights,
 ) -> Sums:
     """Sums by the model's threshold where it has one, else by the most probable class."""
     if model.threshold is None or tally.classes != 2:
-        return tally.of(shares, true)
+        return tally.of(shares, true, each)
     chosen = (shares[:, 1] >= model.threshold).astype(np.intp)
     sure = np.where(chosen == 1, shares[:, 1], shares[:, 0])
-    return tally.of_decided(chosen, sure, true)
+    return tally.of_decided(chosen, sure, true, each)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -59,3 +59,27 @@ def pixel_digest(chip: Chip) -> bytes:
     for key in sorted(chip.layers):
         found.update(np.ascontiguousarray(chip.layers[key].pixels).tobytes())
     return found.digest()
+
+
+def answer_digest(chip: Chip) -> bytes:
+    """Of its label, target and weights."""
+    found = hashlib.blake2b(digest_size=16)
+    parts = [chip.label, chip.weight]
+    if chip.target is not None:
+        parts += [getattr(chip.target, each.name) for each in fields(chip.target)]
+    for part in parts:
+        _note(found, part)
+    return found.digest()
+
+
+def _note(found: "hashlib.blake2b", part: object) -> None:
+    """Adds an array by its bytes, several parts one by one, and anything else by its words."""
+    if isinstance(part, np.ndarray):
+        found.update(f"{part.dtype} {part.shape}".encode())
+        found.update(np.ascontiguousarray(part).tobytes())
+    elif isinstance(part, tuple):
+        found.update(f"{len(part)} parts".encode())
+        for each in part:
+            _note(found, each)
+    else:
+        found.update(repr(part).encode())

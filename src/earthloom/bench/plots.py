@@ -105,7 +105,10 @@ def efficiency_picture(board: Leaderboard) -> str:
                 continue
             x, y = zip(*curve, strict=True)
             colour, mark = _style(number)
-            axes.plot(x, y, color=colour, marker=mark, markersize=4, linewidth=1.4, label=line.name)
+            axes.plot(
+                x, y, color=colour, marker=mark, markersize=4, linewidth=1.4, label=line.name,
+                linestyle="--" if line.missing else "-",
+            )  # fmt: skip
         labels = [x for curve in board.curves.values() for x, _ in curve]
         _scores_over(axes, labels, "labels learned from (geometric mean over datasets)")
         return _svg(figure, "efficiency")
@@ -120,7 +123,7 @@ def cost_picture(lines: Sequence[Line]) -> str:
             axes.errorbar(
                 [line.fit_s], [line.score.value], yerr=[[max(low, 0)], [max(high, 0)]],
                 color=colour, marker=mark, markersize=5.5, linewidth=1, capsize=2, label=line.name,
-                linestyle="none",
+                linestyle="none", markerfacecolor="white" if line.missing else colour,
             )  # fmt: skip
         seconds = [line.fit_s for line in lines]
         _scores_over(axes, seconds, "seconds to search and fit (geometric mean over datasets)")

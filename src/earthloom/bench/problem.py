@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from earthloom.bench.leak import Leak, look_for_leaks, pixel_digest
+from earthloom.bench.leak import Leak, answer_digest, look_for_leaks, pixel_digest
 from earthloom.bench.pieces import (
     Held,
     Joined,
@@ -86,6 +87,10 @@ def open_problem(bench: Bench, choice: DatasetChoice) -> Problem:
     """Opens a dataset as the bench file asks for it; errors as `open_dataset` and `read_layout`."""
     parts = _opened(bench, choice)
     first = next(iter(parts.values()))
+    if any(part.classes != first.classes for part in parts.values()):
+        raise DataError(
+            f"{choice.name}: its splits differ in classes; name them all in 'options', 'classes'"
+        )
     registered = None if choice.layout else load_entry(choice.name)
     joined: Samples = first if len(parts) == 1 else Joined(parts)
     published = _published(parts) if len(parts) > 1 else None
@@ -116,23 +121,26 @@ def open_problem(bench: Bench, choice: DatasetChoice) -> Problem:
         or _capabilities(registered.capabilities if registered else None, samples),
         published=published,
         regions=None if published is not None else _regions(first, samples, kept, choice),
-        digest=_digest(choice, samples, truth, digests),
+        digest=_digest(choice, samples, digests),
         pixel_digests=digests,
     )
 
 
 def _opened(bench: Bench, choice: DatasetChoice) -> dict[str, LabelledSamples]:
     folder, split = bench.folder_of(choice), choice.split
-    if choice.layout is not None:
-        options = dict(choice.options)
-        read = read_layout(
-            choice.layout, folder, choice.sensor, choice.bands, choice.gsd, True, **options
-        )
-        return {"all": read}
-    if isinstance(split, PublishedSplit):
-        names = (split.train, split.test)
-        return {name: open_dataset(choice.name, folder, name) for name in names}
-    return {"all": open_dataset(choice.name, folder)}
+    names = (split.train, split.test) if isinstance(split, PublishedSplit) else (None,)
+    return {name or "all": _opened_part(choice, folder, name) for name in names}
+
+
+def _opened_part(choice: DatasetChoice, folder: Path, split: str | None) -> LabelledSamples:
+    """One of the dataset's own splits, or without a name all of it."""
+    if choice.layout is None:
+        named = () if split is None else (split,)
+        return open_dataset(choice.name, folder, *named)
+    options = dict(choice.options) | ({} if split is None else {"split": split})
+    return read_layout(
+        choice.layout, folder, choice.sensor, choice.bands, choice.gsd, True, **options
+    )
 
 
 def _published(parts: Mapping[str, LabelledSamples]) -> Fold:
@@ -167,18 +175,20 @@ def _capabilities(known: Capabilities | None, samples: Samples) -> Capabilities:
     sensors = "several" if len({spec.sensor for spec in specs}) > 1 else "one"
     return Capabilities(
         resolution=resolution,  # type: ignore[arg-type]
-        bands=_bands_of(specs),  # type: ignore[arg-type]
+        bands=bands_of(specs),  # type: ignore[arg-type]
         temporality=time,  # type: ignore[arg-type]
         sensors=sensors,  # type: ignore[arg-type]
     )
 
 
-def _bands_of(specs: Sequence[LayerSpec]) -> str:
-    waves = [wave for spec in specs for wave in spec.wavelengths_nm]
-    optical = [wave for wave in waves if wave is not None]
+def bands_of(specs: Sequence[LayerSpec]) -> str:
+    """The capability of bands, by the wavelengths of layers."""
+    waves = [[wave for wave in spec.wavelengths_nm if wave is not None] for spec in specs]
+    optical = [wave for each in waves for wave in each]
     if not optical:
         return "other"
-    if len(optical) < len(waves):
+    # A layer with some wavelengths is optical; its other bands are indices.
+    if not all(waves):
         return "optical+radar"
     if len(optical) > 30:
         return "hyperspectral"
@@ -249,11 +259,11 @@ def _chip_places(samples: Samples) -> NDArray[np.float64] | None:
     return np.array(found, np.float64)
 
 
-def _digest(choice: DatasetChoice, samples: Samples, truth: Truth, digests: Sequence[bytes]) -> str:
-    """Of what decides a score: settings, groups, all pixels, counts of labels, and values."""
+def _digest(choice: DatasetChoice, samples: Samples, digests: Sequence[bytes]) -> str:
+    """Of what decides a score: settings, groups, all pixels and all answers."""
     sums = hashlib.sha256(b"".join(digests))
-    sums.update(np.ascontiguousarray(truth.counts).tobytes())
-    sums.update(np.ascontiguousarray(truth.values).tobytes())
+    for index in range(len(samples)):
+        sums.update(answer_digest(samples[index]))
     parts = {
         "choice": choice.model_dump(mode="json", exclude={"folder", "capabilities"}),
         "groups": list(samples.groups),

@@ -1,5 +1,6 @@
 """What a bench file may name: encoders, ways of fitting them, and the tasks of datasets."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -79,6 +80,25 @@ OWN_ENCODERS: Mapping[str, MakeEncoder] = {
     **{name: _of_images(name) for name in LEAST_SIDE},
 }
 """Made here, or made here with a check; the others stand in `earthloom.encoders.catalogue`."""
+
+
+_NOTES: Mapping[str, str] = {
+    "flat": "all numbers of a small chip side by side, standardised",
+    "time-features": "bands, indices, statistics over time and of the surroundings",
+    "change-features": "two dates compared with the whole place",
+}
+"""What those are that are made here alone, in a line."""
+
+
+def encoder_notes() -> Mapping[str, str]:
+    """What each encoder is, in a line."""
+    return {name: entry.note for name, entry in CATALOGUE.items()} | dict(_NOTES)
+
+
+def adaptation_notes() -> Mapping[str, str]:
+    """What each way of fitting is: the first sentences of its docstring."""
+    found = {name: inspect.getdoc(make) or "" for name, make in adaptations().items()}
+    return {name: " ".join(text.split("\n\n")[0].split()) for name, text in found.items()}
 
 
 @cache

@@ -30,14 +30,15 @@ from earthloom.bench.cells import (
 )
 from earthloom.bench.cost import flops_of, size_of, spent
 from earthloom.bench.examine import Examination, Reading, batches, main_score, reading_of
+from earthloom.bench.held_out import held_out
 from earthloom.bench.hidden import hidden_parts, hide_half
 from earthloom.bench.problem import Problem, open_problem, tags_of
 from earthloom.bench.settings import Bench, DatasetChoice
 from earthloom.bench.statistics import bootstrap_groups, interval
 from earthloom.bench.store import Store, note_of
 from earthloom.bench.tasks import kind_of
-from earthloom.bench.truth import few, read_truth
-from earthloom.chips.folds import Fold, deal_folds
+from earthloom.bench.truth import Truth, few, read_truth
+from earthloom.chips.folds import Fold
 from earthloom.encoders import Encoder
 from earthloom.errors import ContractError, EarthloomError, LabelError
 from earthloom.fit.adaptation import Adaptation
@@ -46,9 +47,6 @@ from earthloom.fit.statistics import statistics_of
 from earthloom.progress import Tick
 from earthloom.sample import Samples, Subset
 from earthloom.tasks.base import Task
-
-_VALIDATION_FOLDS = 4
-"""One part in so many of the training samples judges settings."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +169,11 @@ def _run_folds(
             raise LabelError(f"the split leaks in fold {fold.name}: {leak.words()}")
         found.leaks.append(leak.words())
         train = _training(problem, fold, cell)
-        found.labels.append(int(read_truth(train, len(problem.classes)).labels.sum()))
-        model = _fit(shared, cell, make, adaptation, train, found)
+        truth = read_truth(train, len(problem.classes))
+        found.labels.append(int(truth.labels.sum()))
+        model = _fit(shared, cell, make, adaptation, train, truth, found)
         _test(shared, cell, model, Subset(problem.samples, fold.test.tolist()), found)
-        _floor(shared, fold, train, found)
+        _floor(shared, fold, truth, found)
         if number == 0:
             found.parameters, found.learned = size_of(model, adaptation.trains_encoder)
     return _outcome(shared, cell, found, len(folds))
@@ -190,7 +189,7 @@ def _training(problem: Problem, fold: Fold, cell: Cell) -> Samples:
 
 def _fit(
     shared: _Bench, cell: Cell, make: registry.MakeEncoder, adaptation: Adaptation,
-    train: Samples, found: _Fitted,
+    train: Samples, truth: Truth, found: _Fitted,
 ) -> Model:  # fmt: skip
     """Tries the declared number of settings on validation of the training samples, then fits the
     best one on all of them."""
@@ -199,7 +198,7 @@ def _fit(
         tried = list(adaptation.candidates(shared.bench.search))
         chosen = tried[0]
         if len(tried) > 1:
-            chosen = _searched(shared, cell, make, tried, train)
+            chosen = _searched(shared, cell, make, tried, validation_of(train, truth, cell.seed))
         model = chosen.fit(encoder, train, shared.task.fitted(train), cell.seed)
     found.tried = max(found.tried, len(tried))
     found.settings.append(settings_of(chosen))
@@ -219,10 +218,15 @@ def _encoder(make: registry.MakeEncoder, train: Samples, seed: int) -> Encoder:
 
 
 def _searched(
-    shared: _Bench, cell: Cell, make: registry.MakeEncoder, tried: list[Adaptation], train: Samples
+    shared: _Bench,
+    cell: Cell,
+    make: registry.MakeEncoder,
+    tried: list[Adaptation],
+    parts: tuple[Samples, Samples],
 ) -> Adaptation:
-    """The first of the best settings; the default where validation cannot be held out."""
-    inner, judge = validation_of(train, cell.seed)
+    """The first of the best settings by samples to learn from and to judge by; the default where
+    none could be held out to judge."""
+    inner, judge = parts
     if not len(judge):
         return tried[0]
     encoder = _encoder(make, inner, cell.seed)
@@ -235,16 +239,15 @@ def _searched(
     return tried[best]
 
 
-def validation_of(train: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Training samples without a quarter of their groups, and that quarter; of single samples where
-    there is but one group."""
+def validation_of(train: Samples, truth: Truth, seed: int) -> tuple[Samples, Samples]:
+    """Training samples without about a quarter of their groups, and that quarter, with something of
+    every class in both where the groups let it; of single samples where there is but one group."""
     groups = list(train.groups)
     if len(set(groups)) < 2:
         groups = [str(number) for number in range(len(groups))]
-    if len(groups) < 2:
-        return train, Subset(train, [])
-    fold = deal_folds(groups, _VALIDATION_FOLDS, seed)[0]
-    return Subset(train, fold.train.tolist()), Subset(train, fold.test.tolist())
+    judge = held_out(groups, truth.strata, seed)
+    inner, outer = np.flatnonzero(~judge), np.flatnonzero(judge)
+    return Subset(train, inner.tolist()), Subset(train, outer.tolist())
 
 
 def _test(shared: _Bench, cell: Cell, model: Model, test: Samples, found: _Fitted) -> None:
@@ -267,16 +270,14 @@ def spent_seconds() -> Iterator[list[float]]:
     found[0] = time.perf_counter() - began
 
 
-def _floor(shared: _Bench, fold: Fold, train: Samples, found: _Fitted) -> None:
+def _floor(shared: _Bench, fold: Fold, truth: Truth, found: _Fitted) -> None:
     """Notes what the best constant answer by the training samples would have scored."""
     if shared.reading is None:
         return
-    truth = read_truth(train, len(shared.problem.classes))
     groups = {shared.problem.samples.groups[int(at)] for at in fold.test}
     tested = found.examinations[WHOLE].by_group
     for group in groups & set(tested):
-        sums = shared.reading.constant(tested[group], truth.counts, truth.values)
-        found.floor.by_group[group] = sums
+        found.floor.by_group[group] = shared.reading.constant(tested[group], truth)
 
 
 def _outcome(shared: _Bench, cell: Cell, found: _Fitted, folds: int) -> Outcome:

@@ -82,8 +82,6 @@ class DatasetChoice(Settings):
             raise ValueError(f"unknown layout '{self.layout}'; known are: {choices(LAYOUTS)}")
         if self.metric in LOWER_IS_BETTER:
             raise ValueError(f"'{self.metric}' cannot decide: of that, lower is better")
-        if self.layout is not None and self.split.by == "published":
-            raise ValueError("a folder in a layout has no published split; choose 'groups'")
         return self
 
 

@@ -10,6 +10,9 @@ from earthloom.bench.tally import Sums
 
 Scores = NDArray[np.float64]
 
+_TRACE = 1e-9
+"""Share of all groups that is in every draw, see `sums_of_draws`."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -36,7 +39,18 @@ def bootstrap_groups(
     Groups, not samples, are drawn: neighbours in a group are alike, and an interval that took them
     for independent would be too narrow (Field and Welsh 2007).
     """
-    return metric(group_draws(len(sums), resamples, random).astype(np.float64) @ sums)
+    return metric(sums_of_draws(group_draws(len(sums), resamples, random), sums))
+
+
+def sums_of_draws(draws: NDArray[np.int64], sums: Sums) -> Sums:
+    """(resamples, S) sums of drawn groups (resamples, G), with a trace of all groups (G, S).
+
+    A class that no drawn group has then keeps its figure of the whole. Left out, it would move
+    every mean over classes: rare classes, which most draws lack, are the ones that score low.
+    """
+    drawn: Sums = draws.astype(np.float64) @ sums
+    drawn += _TRACE * sums.sum(axis=0)
+    return drawn
 
 
 def interval(draws: Scores, level: float = 0.95) -> tuple[float, float]:

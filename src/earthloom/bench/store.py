@@ -1,9 +1,11 @@
 """Results on disk: a file a cell, written whole or not at all; and all of them as one table."""
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import earthloom
 from earthloom.bench.cells import (
     COSTS,
     FAILED,
@@ -36,6 +39,8 @@ ORDER = [
 """Of the rows of a table."""
 
 _BETTER = (OK, REFUSED, FAILED)
+
+_PACKAGES = ("numpy", "scikit-learn", "scipy", "timm", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,10 @@ class Store:
         self, bench: Bench, dataset: str, about: Mapping[str, Any] | None, keys: Iterable[str]
     ) -> None:
         """Writes down what a dataset is, None where it did not open, and which cells it has."""
-        card = self.card if (self.folder / CARD).is_file() else {"asked": {}, "datasets": {}}
+        there = (self.folder / CARD).is_file()
+        card = self.card if there else {"asked": {}, "datasets": {}, "versions": {}}
         card["asked"] = asked_of(bench)
+        card["versions"] = _together(card["versions"], versions())
         listed = {each.name for each in bench.datasets}
         known = {name: each for name, each in card["datasets"].items() if name in listed}
         known[dataset] = {"about": about, "cells": sorted(keys)}
@@ -78,7 +85,8 @@ class Store:
         path = self.folder / CARD
         try:
             card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return {"asked": card["asked"], "datasets": card["datasets"]}
+            versions = card.get("versions", {})
+            return {"asked": card["asked"], "datasets": card["datasets"], "versions": versions}
         except (OSError, KeyError, json.JSONDecodeError) as error:
             raise DataError(
                 f"there are no results in {self.folder}: {error}; 'earthloom bench run' makes them"
@@ -133,7 +141,12 @@ def merge(first: Store, second: Store, into: Path) -> Store:
     datasets = {}
     for name in sorted({*cards[0]["datasets"], *cards[1]["datasets"]}):
         datasets[name] = _joined([card["datasets"].get(name) for card in cards])
-    write_atomic(into / CARD, canonical_json({"asked": asked[0], "datasets": datasets}))
+    card = {
+        "asked": asked[0],
+        "datasets": datasets,
+        "versions": _together(*(each["versions"] for each in cards)),
+    }
+    write_atomic(into / CARD, canonical_json(card))
     for key in merged.keys:
         chosen = _chosen(first, second, key)
         if chosen is not None:
@@ -172,7 +185,29 @@ def note_of(problem: Problem, divisions: tuple[str, ...]) -> dict[str, Any]:
         "split": problem.choice.split.model_dump(mode="json"),
         "regions": problem.choice.regions,
         "divisions": list(divisions),
+        "digest": problem.digest,
     }
+
+
+def versions() -> dict[str, list[str]]:
+    """Of the packages that decide figures; a list each, as machines may differ."""
+    found = {name: [version(name)] for name in _PACKAGES}
+    return {"earthloom": [earthloom.__version__], **found}
+
+
+def _together(
+    first: Mapping[str, list[str]], second: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """All versions that either knows."""
+    names = sorted({*first, *second})
+    return {name: sorted({*first.get(name, ()), *second.get(name, ())}) for name in names}
+
+
+def fingerprint(rows: pd.DataFrame) -> str:
+    """SHA-256 of all figures to six digits, costs left out: the same for the same results."""
+    figures = without_costs(rows).sort_values(ORDER, kind="stable")
+    text = figures.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def without_costs(rows: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from earthloom.bench.statistics import (
     interval,
     rank,
     stratified_bootstrap,
+    sums_of_draws,
 )
 from earthloom.bench.tally import Sums, tally_of
 
@@ -343,7 +344,7 @@ def _draws(
         tally = tally_of(each["kind"].iloc[0], json.loads(each["config"].iloc[0]))
         matrix: Sums = np.zeros((len(names), tally.width))
         matrix[np.searchsorted(names, each["group"])] = np.stack(each["sums"].tolist())
-        drawn.append(tally.metrics(weights.astype(np.float64) @ matrix)[metric])
+        drawn.append(tally.metrics(sums_of_draws(weights, matrix))[metric])
     chosen = np.take_along_axis(np.stack(drawn, axis=1), picked, axis=1)
     return np.asarray(chosen.mean(axis=1))
 

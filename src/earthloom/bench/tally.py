@@ -20,6 +20,9 @@ BINS = 10
 Sums = NDArray[np.float64]
 """(..., S): the last axis holds what a tally sums."""
 
+Weights = NDArray[np.floating]
+"""(N,) how much each sample or pixel counts, see `Chip.weight`; 1 where there are none."""
+
 
 class Tally(ABC):
     """How sums become metrics. Stateless."""
@@ -59,24 +62,33 @@ class ClassTally(Tally):
         """(..., K, K) counts: rows predicted, columns true."""
         return sums[..., : self.classes**2].reshape(*sums.shape[:-1], self.classes, self.classes)
 
-    def of(self, shares: NDArray[np.floating], true: NDArray[np.integer]) -> Sums:
-        """(S,) of probabilities (N, K) and class indices (N,); N samples or pixels.
+    def of(
+        self, shares: NDArray[np.floating], true: NDArray[np.integer], each: Weights | None = None
+    ) -> Sums:
+        """(S,) of probabilities (N, K) and class indices (N,); N samples or pixels, which count
+        `each` (N,).
 
         A sample whose probabilities are NaN was not seen, and is not counted: see `answered`.
         """
         seen = np.isfinite(shares).all(axis=1)
         shares, true = shares[seen], true[seen]
         chosen, sure = shares.argmax(axis=1), shares.max(axis=1, initial=0.0)
-        return self.of_decided(chosen, sure, true)
+        return self.of_decided(chosen, sure, true, None if each is None else each[seen])
 
     def of_decided(
-        self, chosen: NDArray[np.integer], sure: NDArray[np.floating], true: NDArray[np.integer]
+        self,
+        chosen: NDArray[np.integer],
+        sure: NDArray[np.floating],
+        true: NDArray[np.integer],
+        each: Weights | None = None,
     ) -> Sums:
-        """(S,) of class indices chosen (N,) with a confidence (N,), and true (N,)."""
-        both = np.bincount(chosen * self.classes + true, minlength=self.classes**2)
+        """(S,) of class indices chosen (N,) with a confidence (N,), and true (N,); they count
+        `each` (N,)."""
+        each = np.ones(len(true)) if each is None else each
+        both = np.bincount(chosen * self.classes + true, each, self.classes**2)
         bins = np.clip((sure * BINS).astype(int), 0, BINS - 1)
-        right = (chosen == true).astype(np.float64)
-        parts = [np.bincount(bins, weights, BINS) for weights in (None, sure, right)]
+        right = chosen == true
+        parts = [np.bincount(bins, what, BINS) for what in (each, each * sure, each * right)]
         return np.concatenate([both, *parts]).astype(np.float64)
 
     def metrics(self, sums: Sums) -> Mapping[str, NDArray[np.float64]]:
@@ -132,12 +144,16 @@ class LabelsTally(Tally):
     def config(self) -> dict[str, Any]:
         return {"classes": self.classes}
 
-    def of(self, shares: NDArray[np.floating], true: NDArray[np.bool_]) -> Sums:
-        """(S,) of probabilities (N, K) and whether a class is there (N, K)."""
+    def of(
+        self, shares: NDArray[np.floating], true: NDArray[np.bool_], each: Weights | None = None
+    ) -> Sums:
+        """(S,) of probabilities (N, K) and whether a class is there (N, K), of samples that count
+        `each` (N,)."""
         seen = np.isfinite(shares).all(axis=1)
         said, true = shares[seen] >= 0.5, true[seen]
+        counts = np.ones(len(true)) if each is None else each[seen]
         parts = [said & true, said & ~true, ~said & true, ~said & ~true]
-        return np.concatenate([part.sum(axis=0) for part in parts]).astype(np.float64)
+        return np.concatenate([counts @ part for part in parts]).astype(np.float64)
 
     def metrics(self, sums: Sums) -> Mapping[str, NDArray[np.float64]]:
         hit, false, missed, absent = self._parts(sums)
@@ -174,13 +190,17 @@ class ValueTally(Tally):
     def config(self) -> dict[str, Any]:
         return {}
 
-    def of(self, said: NDArray[np.floating], true: NDArray[np.floating]) -> Sums:
-        """(S,) of predicted and true values (N,); where either is NaN it is not counted."""
+    def of(
+        self, said: NDArray[np.floating], true: NDArray[np.floating], each: Weights | None = None
+    ) -> Sums:
+        """(S,) of predicted and true values (N,) that count `each` (N,); where either is NaN it is
+        not counted."""
         both = np.isfinite(said) & np.isfinite(true)
         said, true = said[both].astype(np.float64), true[both].astype(np.float64)
+        counts = np.ones(len(true)) if each is None else each[both]
         error = said - true
-        sums = [len(true), true.sum(), (true**2).sum()]
-        return np.array([*sums, (error**2).sum(), np.abs(error).sum(), error.sum()])
+        summed = (np.ones_like(true), true, true**2, error**2, np.abs(error), error)
+        return np.array([(counts * what).sum() for what in summed])
 
     def metrics(self, sums: Sums) -> Mapping[str, NDArray[np.float64]]:
         count, total, square, squared, absolute, bias = np.moveaxis(sums, -1, 0)

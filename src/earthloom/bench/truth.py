@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from earthloom.bench.pieces import FewLabels
 from earthloom.errors import LabelError
-from earthloom.sample import Samples, Subset
+from earthloom.sample import Chip, Samples, Subset
 from earthloom.sample.target import (
     Boxes,
     Counts,
@@ -16,8 +16,8 @@ from earthloom.sample.target import (
     PixelValues,
     SceneClasses,
     SceneValue,
-    Target,
 )
+from earthloom.tasks.base import is_counted
 
 VALUE_BINS = 5
 """Values have no classes: a budget of n labels a class is n of each fifth of training values."""
@@ -34,6 +34,8 @@ class Truth:
     """(N,) the value, or the mean value of the pixels; NaN for classes."""
     of_pixels: bool
     """Whether answers are class codes of pixels."""
+    weights: NDArray[np.float64]
+    """(N,) how much a label of each sample counts, on average."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -42,11 +44,17 @@ class Truth:
             return np.asarray(self.counts.sum(axis=1))
         return np.isfinite(self.values).astype(np.int64)
 
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """(N, K) what each sample holds of what both parts of a division should have: of each
+        class, or of each fifth of the values."""
+        return self.counts if self.counts.shape[1] else _fifths(self.values).astype(np.int64)
+
 
 def read_truth(samples: Samples, classes: int) -> Truth:
-    """Reads every sample once."""
+    """Reads every sample once; what weighs nothing is no answer."""
     counts = np.zeros((len(samples), classes), np.int64)
-    values = np.full(len(samples), np.nan)
+    values, weights = np.full(len(samples), np.nan), np.ones(len(samples))
     of_pixels = False
     for index in range(len(samples)):
         chip = samples[index]
@@ -54,9 +62,11 @@ def read_truth(samples: Samples, classes: int) -> Truth:
         if label is not None and chip.target is None:
             of_pixels = True
             counts[index] = np.bincount(label.ravel(), minlength=classes + 1)[1 : classes + 1]
-        else:
-            _note(chip.target, counts[index], values, index)
-    return Truth(counts, values, of_pixels)
+        elif is_counted(chip):
+            _note(chip, counts[index], values, index)
+        if chip.weight is not None:
+            weights[index] = _mean_weight(chip)
+    return Truth(counts, values, of_pixels, weights)
 
 
 def few(samples: Samples, truth: Truth, rows: NDArray[np.intp], budget: int, seed: int) -> Samples:
@@ -121,21 +131,41 @@ def _fifths(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return fifths
 
 
-def _note(
-    target: Target | None, counts: NDArray[np.int64], values: NDArray[np.float64], index: int
-) -> None:
+def _note(chip: Chip, counts: NDArray[np.int64], values: NDArray[np.float64], index: int) -> None:
     """Puts an answer's classes into `counts` (K,), or its value into `values`."""
+    target = chip.target
     match target:
         case SceneClasses():
             counts[[code - 1 for code in target.codes]] = 1
         case SceneValue():
             values[index] = target.value
         case PixelValues():
-            known = target.values[np.isfinite(target.values)]
-            values[index] = float(known.mean()) if len(known) else np.nan
+            known = _labelled(chip)
+            each = None if chip.weight is None else chip.weight[known]
+            if known.any():
+                values[index] = np.average(target.values[known], weights=each)
         case Boxes() | Instances():
             np.add.at(counts, target.codes.astype(np.intp) - 1, 1)
         case Counts():
             counts[target.codes.astype(np.intp) - 1] = np.ceil(target.numbers).astype(np.int64)
         case None:
             pass
+
+
+def _mean_weight(chip: Chip) -> float:
+    """Of what is labelled in a chip, or of all of it where it is labelled as a whole."""
+    assert chip.weight is not None
+    known = _labelled(chip)
+    return float(chip.weight[known].mean()) if known.any() else 0.0
+
+
+def _labelled(chip: Chip) -> NDArray[np.bool_]:
+    """(H, W) pixels that have an answer of their own which counts; all, where the chip has one as a
+    whole."""
+    counting = np.ones(tuple(chip.shape), np.bool_) if chip.weight is None else chip.weight > 0
+    label = chip.usable_label
+    if isinstance(chip.target, PixelValues):
+        return np.isfinite(chip.target.values) & counting
+    if chip.target is None and label is not None:
+        return np.asarray(label > 0)
+    return np.ones(tuple(chip.shape), np.bool_)

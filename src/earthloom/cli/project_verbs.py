@@ -32,7 +32,17 @@ def init(
     end: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of it.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What the map shows: 'class' or 'value', a number.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Names, with commas between.")] = None,
+    quantity: Annotated[
+        str | None, typer.Option(help="Of a map of numbers, what is measured: biomass.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="Of these numbers: t/ha.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Of a vector file of labels: classes, or numbers.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take defaults.")] = False,
     force: Annotated[bool, typer.Option(help="Overwrite a file that is there.")] = False,
 ) -> None:
@@ -47,6 +57,7 @@ def init(
         return answer
 
     given = {
+        "task": task,
         "archive": archive,
         "sensors": ",".join(sensor or ()) or None,
         "area": area,
@@ -54,10 +65,15 @@ def init(
         "end": end.date().isoformat() if end else None,
         "labels": labels,
         "classes": classes,
+        "quantity": quantity,
+        "unit": unit,
+        "column": column,
     }
     answers = initialise.gather({key: text for key, text in given.items() if text}, ask)
-    initialise.write_project(project, answers, force)
+    written = initialise.write_project(project, answers, force)
     print(f"wrote {project}; look it over, then: earthloom run {project}")
+    for lacking in initialise.to_fill_in(written):
+        print(f"still to be put there: {lacking}")
 
 
 @app.command()

@@ -24,6 +24,8 @@ class ReadReport:
     skipped: Mapping[str, int] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
     """What is not as in the files within the samples that are kept, such as boxes that were cut."""
+    read: tuple[str, ...] = ()
+    """How files were read that could be read in several ways, in words."""
 
     @property
     def kept(self) -> int:
@@ -31,10 +33,11 @@ class ReadReport:
         return self.found - sum(self.skipped.values())
 
     def sentence(self) -> str:
-        """The report in one line: `10 found, 8 kept; 2 without an image`."""
+        """The report in one line: `10 found, 8 kept; 2 without an image; read as: 10 m a pixel`."""
         told = [*self.skipped.items(), *self.changed.items()]
         parts = [f"; {count} {reason}" for reason, count in told if count]
-        return f"{self.found} found, {self.kept} kept" + "".join(parts)
+        how = f"; read as: {', '.join(self.read)}" if self.read else ""
+        return f"{self.found} found, {self.kept} kept" + "".join(parts) + how
 
 
 class Reader(Protocol):
@@ -158,8 +161,18 @@ def check_scale(
                 f"1 % to 99 % of them lie from {low:.4g} to {high:.4g}, expected is "
                 f"{least:g} to {most:g} with a 99th percentile of {wanted.peak:g} at least"
                 + ("" if wanted.trough is None else f" and a first of {wanted.trough:g} at most")
+                + _stray(values, least)
                 + f"; are they scaled otherwise?{remedy and f' {remedy}'}"
             )
+
+
+def _stray(values: NDArray[np.float32], least: float) -> str:
+    """Words for one number below the range that many pixels hold."""
+    found, counts = np.unique(values[values < least], return_counts=True)
+    if not len(found) or counts.max() < len(values) / 100:
+        return ""
+    share = round(100 * counts.max() / len(values))
+    return f"; {found[counts.argmax()]:g} alone stands in {share} %: was nothing seen there?"
 
 
 def _some(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -105,7 +105,8 @@ def _held_out_answers(
             answer = task.answer(member.head, Features(pixels, seen))
         truth = task.scale.in_unit(held.answers)[:, None].numpy().astype(np.float32)
         target = PixelValues(truth, task.unit)
-        yield answer, Batch((f"part {number}",), {}, None, targets=(target,))
+        weight = None if held.repeats is None else held.repeats.float()[None, :, None]
+        yield answer, Batch((f"part {number}",), {}, None, targets=(target,), weight=weight)
 
 
 def _network(

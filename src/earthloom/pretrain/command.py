@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TextIO
 
 from earthloom.errors import EarthloomError, ProjectError
-from earthloom.pretrain.config import EXAMPLE, load_config
+from earthloom.pretrain.config import EXAMPLE, RECIPES, load_config, recipe_of
 
 _ABOUT = """\
 Pretrains the any-sensor encoder (loom) without labels. Needs Python, numpy, torch, lightning and
 timm alone, so it runs on a bare GPU machine.
 
   python -m earthloom.pretrain example > pretrain.toml   a file to begin with
+  python -m earthloom.pretrain recipe loom-tiny          a file for a processor alone
   python -m earthloom.pretrain run pretrain.toml         trains; Ctrl-C stops after a step
   python -m earthloom.pretrain run pretrain.toml         goes on where it stopped
+  python -m earthloom.pretrain export pretrain.toml --out weights.safetensors
+                                                         the weights of a run as they are now
   python -m earthloom.pretrain card weights.safetensors  where weights come from
 
 On a machine with many cores, make the simulated chips first, each part by a process of its own:
@@ -55,9 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
     example = verbs.add_parser("example", help="print a file to begin with")
     example.set_defaults(do=_example)
+    recipe = verbs.add_parser("recipe", help="print a file for one pretraining, with its data")
+    recipe.add_argument("recipe", choices=RECIPES)
+    recipe.set_defaults(do=_recipe)
     card = verbs.add_parser("card", help="print the card of a file of weights, as JSON")
     card.add_argument("file", type=Path, help="weights.safetensors")
+    card.add_argument("--page", metavar="TITLE", help="as a page of Markdown with this title")
     card.set_defaults(do=_card)
+    export = verbs.add_parser("export", help="write the weights of a run as they are now")
+    export.add_argument("file", type=Path, help="TOML of the run, which may be going on")
+    export.add_argument("--out", type=Path, required=True, help="weights.safetensors")
+    export.set_defaults(do=_export)
     chips = verbs.add_parser("chips", help="write simulated chips to a store")
     chips.add_argument("file", type=Path, help="TOML whose [[data]] has a simulated source")
     chips.add_argument("--out", type=Path, required=True, help="folder of the store")
@@ -93,11 +104,30 @@ def _example(given: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
+def _recipe(given: argparse.Namespace, out: TextIO) -> int:
+    print(recipe_of(given.recipe), file=out, end="")
+    return 0
+
+
 def _card(given: argparse.Namespace, out: TextIO) -> int:
     from earthloom.encoders.loom import read_card
     from earthloom.stages import canonical_json
 
-    print(canonical_json(dict(read_card(given.file))), file=out, end="")
+    found = dict(read_card(given.file))
+    if given.page is None:
+        print(canonical_json(found), file=out, end="")
+    else:
+        from earthloom.pretrain.card import as_page
+
+        print(as_page(found, given.page), file=out, end="")
+    return 0
+
+
+def _export(given: argparse.Namespace, out: TextIO) -> int:
+    from earthloom.pretrain.export import export
+
+    card = export(load_config(given.file), given.out)
+    print(f"weights after {card['steps']} steps: {given.out}", file=out)
     return 0
 
 

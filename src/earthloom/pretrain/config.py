@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from earthloom.pretrain.several import Sum
 from earthloom.pretrain.sources import SOURCES
 
 _TABLES = ("data", "objectives", "schedule")
+
+RECIPES = ("loom-tiny",)
+"""Files that `recipe_of` knows."""
 
 EXAMPLE = """\
 folder = "pretrained"        # logs, checkpoint, weights.safetensors; relative to this file
@@ -66,6 +70,11 @@ def load_config(file: Path) -> Pretraining:
         return parse_config(table, file.parent)
     except (ProjectError, ContractError) as error:
         raise ProjectError(f"{file}: {error}") from error
+
+
+def recipe_of(name: str) -> str:
+    """The file of one of `RECIPES`, as text."""
+    return files("earthloom.pretrain").joinpath(f"recipes/{name}.toml").read_text("utf-8")
 
 
 def parse_config(table: Mapping[str, Any], base: Path) -> Pretraining:

@@ -41,8 +41,9 @@ class Feed:
         self._loaders = []
         for number, (source, samples) in enumerate(zip(settings.sources, opened, strict=True)):
             batches = int((self._turns == number).sum())
-            rule = source.rule(samples, batches * settings.batch * world)
-            loading = Loading(settings.batch, workers=settings.workers)
+            size = settings.batch * source.times
+            rule = source.rule(samples, batches * size * world)
+            loading = Loading(size, workers=settings.workers)
             self._loaders.append(Loader(samples, Sampler(rule, settings.seed), loading))
 
     def __iter__(self) -> Iterator[Fed]:
@@ -83,6 +84,16 @@ def turns_of(settings: Pretraining) -> NDArray[np.int64]:
     bounds = np.cumsum(weights / weights.sum())
     turns = np.searchsorted(bounds, random.random(count), "right")
     return np.minimum(turns, len(weights) - 1).astype(np.int64)
+
+
+def chips_drawn(settings: Pretraining, steps: int, world: int) -> list[int]:
+    """Chips of each source that so many steps take, on all ranks."""
+    turns = turns_of(settings)[: steps * settings.accumulation]
+    batches = np.bincount(turns, minlength=len(settings.sources))
+    return [
+        int(count) * source.times * settings.batch * world
+        for count, source in zip(batches, settings.sources, strict=True)
+    ]
 
 
 def first_chips(samples: Samples, settings: Pretraining) -> Loader:

@@ -163,15 +163,25 @@ WAYS: Mapping[str, type[Way]] = {way.name: way for way in (Places, Dates, Bands,
 def hide(
     ways: Sequence[Way], weights: Sequence[float], layers: Layers, batch: Batch, random: Generator
 ) -> Hiding:
-    """One way for each chip, drawn by the weights."""
-    drawn = torch.multinomial(torch.tensor(weights), len(batch.ids), True, generator=random)
+    """One way for each chip, drawn by the weights from those that can hide anything of it."""
+    # Drawn whether a chip has this way or not, so that one way's numbers move no other's.
+    every = [way(layers, batch, random) for way in ways]
+    able = torch.stack([_hides(own, layers, batch) for own in every], dim=1).cpu()
+    chances = torch.tensor(weights) * able
+    # Of a chip of which no way hides anything nothing is, whichever is drawn.
+    chances = torch.where(chances.any(dim=1, keepdim=True), chances, torch.tensor(weights))
+    drawn = torch.multinomial(chances, 1, generator=random)[:, 0]
     found = {spec.key: nothing(batch.layers[spec.key]) for spec in layers}
-    for number, way in enumerate(ways):
-        # Drawn whether a chip has this way or not, so that one way's numbers move no other's.
-        own = way(layers, batch, random)
+    for number, own in enumerate(every):
         for key, hidden in own.items():
             found[key] = found[key] | hidden.of((drawn == number).to(hidden.bands.device))
     return found
+
+
+def _hides(hiding: Hiding, layers: Layers, batch: Batch) -> Tensor:
+    """(B,) bool: whether anything that was measured of a chip is hidden."""
+    each = [hidden_values(batch.layers[spec.key], hiding[spec.key]) for spec in layers]
+    return torch.stack([values.flatten(1).any(dim=1) for values in each]).any(dim=0)
 
 
 def visible(batch: Batch, hiding: Hiding) -> Batch:

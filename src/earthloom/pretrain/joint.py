@@ -46,7 +46,8 @@ class Joint:
     classes: int = 0
     """Codes of the labels' classes are 1 to this; 0 to use no labels."""
     label_cell: int = 8
-    """Pixels of the base grid, both ways, over which shares of classes are counted."""
+    """Pixels of the base grid, both ways, over which shares of classes are counted; a smaller chip
+    is one cell."""
     width: int = 64
     """Of the projections."""
     directions: int = 64
@@ -157,9 +158,10 @@ class JointPart(Part):
     def _label_terms(
         self, heads: nn.ModuleList, features: Features, label: Tensor
     ) -> tuple[Tensor, Tensor]:
-        shares, known = _shares(label, self.settings.classes, self.settings.label_cell)
-        seen = F.avg_pool2d(features.seen[:, None].float(), self.settings.label_cell)
-        cells = F.avg_pool2d(features.pixels, self.settings.label_cell)
+        cell = min(self.settings.label_cell, *label.shape[-2:])
+        shares, known = _shares(label, self.settings.classes, cell)
+        seen = F.avg_pool2d(features.seen[:, None].float(), cell)
+        cells = F.avg_pool2d(features.pixels, cell)
         of_chip = (shares * known).sum(dim=(2, 3)) / known.sum(dim=(2, 3)).clamp_min(1e-6)
         chips = _cross_entropy(heads[0](features.scene()), of_chip, known.flatten(1).sum(dim=1))
         by_cell = heads[1](cells.permute(0, 2, 3, 1)).flatten(0, 2)

@@ -30,6 +30,16 @@ _SHADOW = 0.7
 _COVER = (0.5, 1.0)
 """Parameters of the beta distribution of a day's clouds: such days as are worth a look."""
 
+LIMITS = (
+    "Simulated landscapes are of one mid-latitude farming region's kind: no tropics, deserts, ice "
+    "or sea.",
+    "Other optical instruments are weighted sums of Sentinel-2's bands: what those bands cannot "
+    "see, such as narrow absorption, was not in the simulated data.",
+    "Views are from the zenith; terrain and angles leave less in simulated images than in real "
+    "ones.",
+)
+"""Of what learns from them."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -121,6 +131,14 @@ class Landscape:
         thick = sky.thickness + sky.cirrus
         clear = (thick < rng.uniform(*_CLOUD)) & (sky.sunlight > _SHADOW)
         return seen.astype(np.float16), clear
+
+
+def in_turns(index: int, at_once: int, each: int) -> tuple[int, int]:
+    """Number of the landscape that a chip is of, and which of its `each` chips it is: `at_once`
+    landscapes take turns, so that a batch shows several."""
+    block, rest = divmod(index, at_once * each)
+    turn, number = divmod(rest, at_once)
+    return block * at_once + number, turn
 
 
 def make_landscape(seed: int, number: int, side: int) -> Landscape:

@@ -16,13 +16,13 @@ from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training.quiet import Interrupts, deterministic, own_random, quiet_lightning
 from earthloom.pretrain.card import card_of
 from earthloom.pretrain.collapse import Look
-from earthloom.pretrain.feed import Feed, first_chips, samples_digest
+from earthloom.pretrain.feed import Feed, first_chips
+from earthloom.pretrain.job import job_of
 from earthloom.pretrain.learner import Learner
 from earthloom.pretrain.logs import Note
 from earthloom.pretrain.run import Run, Tick
 from earthloom.pretrain.settings import Pretraining
 from earthloom.sample import Samples, Subset
-from earthloom.stages import digest_of, file_digest
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -69,7 +69,8 @@ def pretrain(settings: Pretraining, tick: Tick | None = None) -> Pretrained:
         learner = _learner(settings, opened)
         with _running(settings, opened, learner, fabric, meter) as run:
             run.go(interrupts, tick)
-            card = card_of(settings, run.history, run.kwh, run.seconds, str(fabric.device.type))
+            device = str(fabric.device.type)
+            card = card_of(settings, run.history, run.kwh, run.seconds, device, run.step)
             loom = run.finish().loom
     file = settings.folder / WEIGHTS
     if fabric.is_global_zero:
@@ -89,7 +90,7 @@ def _running(
 ) -> Iterator[Run]:
     feed = Feed(opened, settings, fabric.world_size)
     probe = first_chips(opened[0], settings)
-    job = _job(settings, opened, fabric.world_size)
+    job = job_of(settings, opened, fabric.world_size)
     run = Run(learner, feed, partial(iter, probe), settings, fabric, meter, job)
     try:
         yield run
@@ -116,12 +117,6 @@ def _learner(settings: Pretraining, opened: tuple[Samples, ...]) -> Learner:
 
 def _some(samples: Samples) -> Samples:
     return Subset(samples, range(min(_STATISTICS_CHIPS, len(samples))))
-
-
-def _job(settings: Pretraining, opened: tuple[Samples, ...], world: int) -> str:
-    """Digest of all that decides the result."""
-    start = None if settings.start is None else file_digest(settings.start)
-    return digest_of([settings.card(), samples_digest(opened), start, world])
 
 
 def _fabric(settings: Pretraining) -> Fabric:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from earthloom.fit.training.checkpoint import (
 )
 from earthloom.fit.training.quiet import Interrupts
 from earthloom.pretrain.collapse import Look, look_at
-from earthloom.pretrain.feed import Fed, Feed
+from earthloom.pretrain.feed import Fed, Feed, chips_drawn
 from earthloom.pretrain.learner import Given, Learner
 from earthloom.pretrain.logs import Note, PretrainLog
 from earthloom.pretrain.objective import Draw
@@ -173,9 +173,12 @@ class Run:
         seen = dict(zip(names, means[1:], strict=True))
         note = Note(self._step, means[0], seen, self._rate(self._step - 1), float(norm))
         self.history.notes.append(note)
-        drawn = steps * settings.accumulation * settings.batch * self._fabric.world_size
+        before, after = (
+            sum(chips_drawn(settings, at, self._fabric.world_size))
+            for at in (self._step - steps, self._step)
+        )
         if self._log is not None:
-            self._log.note(note, drawn / max(now - since, 1e-9), self.kwh)
+            self._log.note(note, (after - before) / max(now - since, 1e-9), self.kwh)
         self._losses = []
         return now
 
@@ -241,6 +244,7 @@ class Run:
             "looks": [[step, _json(vars(look))] for step, look in history.looks],
             "kwh": self.kwh,
             "seconds": self.seconds,
+            "device": self._fabric.device.type,
         }
         save_checkpoint(Checkpoint(self._job, tensors, state), self._settings.folder)
 
@@ -259,9 +263,14 @@ class Run:
         self._losses = [each.to(device) for each in tensors.get("since", {}).get("losses", [])]
         self._step = state["step"]
         self._feed.load_state_dict(state["feed"])
-        notes = [Note(**_numbers(each)) for each in state["notes"]]
-        looks = [(int(step), Look(**_numbers(each))) for step, each in state["looks"]]
-        self.history = History(notes, looks, state["kwh"], state["seconds"])
+        self.history = history_of(state)
+
+
+def history_of(state: Mapping[str, Any]) -> History:
+    """What the state of a checkpoint says was seen until then."""
+    notes = [Note(**_numbers(each)) for each in state["notes"]]
+    looks = [(int(step), Look(**_numbers(each))) for step, each in state["looks"]]
+    return History(notes, looks, state["kwh"], state["seconds"])
 
 
 def _json(value: Any) -> Any:

@@ -14,7 +14,15 @@ from earthloom.pretrain.objective import Objective
 from earthloom.pretrain.several import Sum
 from earthloom.pretrain.sources import Source
 
-_LOGGED = ("workers", "log_every", "look_every", "look_chips", "checkpoint_every", "folder")
+_LOGGED = (
+    "workers",
+    "log_every",
+    "look_every",
+    "look_chips",
+    "checkpoint_every",
+    "folder",
+    "note",
+)
 """What decides nothing of the weights."""
 _COUNTS = ("steps", "batch", "accumulation", "log_every", "look_every", "look_chips", "devices")
 
@@ -63,6 +71,8 @@ class Pretraining:
     """Chips that are looked at: the first ones of the first source."""
     checkpoint_every: int = 200
     """Steps between two checkpoints; there is one at the end, too."""
+    note: str = ""
+    """What else the card is to say, of what was left out, say."""
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -103,6 +113,6 @@ def table_of(settings: Source | Objective) -> dict[str, Any]:
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in values.items()
-        if name != "folders"
+        if name not in ("folders", "what")
     }
     return {"name": settings.name, **plain}

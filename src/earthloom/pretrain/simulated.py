@@ -13,7 +13,7 @@ import numpy as np
 from earthloom.chips.sampling import Grid, Rule
 from earthloom.errors import ContractError, choices
 from earthloom.pretrain.instruments import Instrument, known_instruments
-from earthloom.pretrain.landscape import Landscape, Patch, Shelf, make_landscape
+from earthloom.pretrain.landscape import LIMITS, Landscape, Patch, Shelf, in_turns, make_landscape
 from earthloom.sample import Chip, Layer, LayerSpec, Samples, Shape2d
 from earthloom.sample.column import Column
 from earthloom.world.noise import stream
@@ -51,6 +51,8 @@ class Simulated:
     """Landscapes in memory; a full one of 256 pixels takes about 30 MB."""
     labels: bool = True
     """Whether chips carry the class map of a day as a free land-cover product would."""
+    times: int = 1
+    """Batches of the settings' size that come as one."""
     seed: int = 0
     weight: float = 1.0
     """How often a batch comes from here, against other sources."""
@@ -62,7 +64,7 @@ class Simulated:
             raise ContractError(
                 f"the sensors are {choices(self.sensors)}; valid are: {choices(known)}"
             )
-        for name in ("chips", "side", "chips_each", "at_once"):
+        for name in ("chips", "side", "chips_each", "at_once", "times"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
         step = math.lcm(*(known[name].spec.factor for name in self.sensors))
@@ -71,6 +73,16 @@ class Simulated:
                 f"side is {self.side}; valid are multiples of {step} up to landscape = "
                 f"{self.landscape}"
             )
+
+    @property
+    def about(self) -> str:
+        maps = "with" if self.labels else "without"
+        listed = choices(self.sensors)
+        return f"simulated chips of {self.side} px of 10 m: {listed}; {maps} class maps"
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        return LIMITS
 
     def open(self) -> Samples:
         return SimulatedChips(self)
@@ -130,8 +142,7 @@ class SimulatedChips:
     def _landscape_of(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        block, rest = divmod(index, self.settings.at_once * self.settings.chips_each)
-        return block * self.settings.at_once + rest % self.settings.at_once
+        return in_turns(index, self.settings.at_once, self.settings.chips_each)[0]
 
 
 def _group(number: int) -> str:

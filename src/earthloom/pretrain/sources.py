@@ -13,6 +13,7 @@ import numpy as np
 from earthloom.chips.sampling import Cycled, Rule
 from earthloom.chips.store import open_chips
 from earthloom.errors import ContractError, DataError
+from earthloom.pretrain.series import SimulatedSeries
 from earthloom.pretrain.simulated import Simulated
 from earthloom.sample import Chip, LayerSpec, Samples, Shape2d
 
@@ -28,8 +29,23 @@ class Source(Protocol):
         ...
 
     @property
+    def times(self) -> int:
+        """Batches of the settings' size that come as one: more for smaller chips."""
+        ...
+
+    @property
     def labels(self) -> bool:
         """Whether the chips' labels may teach; where not, nothing ever sees them."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """What its chips are, for the card."""
+        ...
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What weights that learnt from it cannot do, for the card."""
         ...
 
     def open(self) -> Samples:
@@ -48,10 +64,26 @@ class Stored:
     name: ClassVar[str] = "store"
     folders: tuple[Path, ...]
     """Of `earthloom chips`, of a dataset, or of `python -m earthloom.pretrain chips`."""
+    what: str = ""
+    """What the chips are, for the card."""
     labels: bool = False
     """Whether the chips' labels are a land-cover product with the codes of all other sources, and
     no answers of a task."""
+    times: int = 1
+    """Batches of the settings' size that come as one."""
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ContractError(f"times is {self.times}; valid are 1 and above")
+
+    @property
+    def about(self) -> str:
+        return f"{self.what or 'stored chips'}, {'with' if self.labels else 'without'} labels"
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        return ()
 
     def open(self) -> Samples:
         if not self.folders:
@@ -101,5 +133,7 @@ class Joined:
         return self.parts[number][index - (int(self._ends[number - 1]) if number else 0)]
 
 
-SOURCES: Mapping[str, type[Source]] = {each.name: each for each in (Simulated, Stored)}
+SOURCES: Mapping[str, type[Source]] = {
+    each.name: each for each in (Simulated, SimulatedSeries, Stored)
+}
 """By the name that a configuration asks for them with."""

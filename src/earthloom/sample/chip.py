@@ -145,8 +145,8 @@ class Chip:
     """Of the whole place that the chip was cut from, where a model compares with it."""
     weight: NDArray[np.float32] | None = None
     """(H, W) how much the label or value of a pixel counts, 0 and above; None for 1 wherever there
-    is one. 2 is the same pixel twice, 0 is no label. It says nothing where there is none. A value
-    or count of the whole chip counts as their mean."""
+    is one. 2 is the same pixel twice, 0 is no label. It says nothing where there is none. A class,
+    value or count of the whole chip counts as their mean."""
     target: Target | None = None
     """The answer, where it is not class codes of pixels: classes or a value of the whole chip,
     values of pixels, boxes, instances, counts. Its pixels are those of the base grid."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from torch import Tensor
 
 from earthloom.encoders import Features
-from earthloom.sample import Samples
+from earthloom.sample import Chip, Samples
 from earthloom.sample.batch import Batch
 from earthloom.tasks.heads import Head
 
@@ -88,3 +88,15 @@ def raw_scenes(head: Head, features: Features) -> Tensor:
 def chip_weights(batch: Batch) -> Tensor | None:
     """(B,) how much each chip counts as a whole: the mean of its weights; None for 1 each."""
     return None if batch.weight is None else batch.weight.mean(dim=(-2, -1))
+
+
+def weights_at(batch: Batch, at: Tensor) -> Tensor | None:
+    """(N,) how much each of the N chips counts as a whole where `at` (B,) bool is True, on its
+    device; None for 1 each."""
+    each = chip_weights(batch)
+    return None if each is None else each.to(at.device)[at]
+
+
+def is_counted(chip: Chip) -> bool:
+    """Whether a chip as a whole counts at all."""
+    return chip.weight is None or bool(chip.weight.any())

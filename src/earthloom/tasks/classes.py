@@ -14,6 +14,7 @@ from earthloom.encoders import Features
 from earthloom.errors import ContractError, LabelError, choices
 from earthloom.sample.batch import Batch
 from earthloom.sample.target import SceneClasses, Target
+from earthloom.tasks.base import chip_weights
 from earthloom.tasks.class_weights import ClassWeighting, weighting_from
 
 IGNORED = -1
@@ -67,10 +68,17 @@ def scene_index(chip: str, target: Target | None, classes: tuple[int, ...]) -> i
 
 
 def scene_indices(batch: Batch, classes: tuple[int, ...], device: torch.device) -> Tensor:
-    """(B,) index of the one class of each chip; `IGNORED` where it has none."""
+    """(B,) index of the one class of each chip; `IGNORED` where it has none, or weighs nothing."""
     pairs = zip(batch.ids, batch.targets, strict=True) if batch.targets else ()
     truth = [scene_index(chip, target, classes) for chip, target in pairs]
-    return torch.tensor(truth or [IGNORED] * len(batch.ids), dtype=torch.int64, device=device)
+    found = torch.tensor(truth or [IGNORED] * len(batch.ids), dtype=torch.int64)
+    return ignored_without_weight(found, batch).to(device)
+
+
+def ignored_without_weight(truth: Tensor, batch: Batch) -> Tensor:
+    """(B,) class indices of chips, `IGNORED` where a chip weighs nothing."""
+    each = chip_weights(batch)
+    return truth if each is None else truth.masked_fill(each.to(truth.device) == 0, IGNORED)
 
 
 def seen_scenes(features: Features) -> Tensor:

@@ -23,10 +23,16 @@ class LabelCriterion(ABC):
     def each(self, logits: Tensor, truth: Tensor) -> Tensor:
         """(N, K) loss of each label, from logits (N, K) and truth (N, K) of 0 and 1."""
 
-    def __call__(self, logits: Tensor, truth: Tensor, class_weights: Tensor) -> Tensor:
-        """() mean over all rows and labels, by class weights (K,); N is 1 or more."""
-        weighed = (self.each(logits, truth) * class_weights).sum()
-        return weighed / (class_weights.sum() * len(logits))
+    def __call__(
+        self, logits: Tensor, truth: Tensor, class_weights: Tensor, counts: Tensor | None = None
+    ) -> Tensor:
+        """() mean over all rows and labels, by class weights (K,) and by how often each row counts
+        (N,), None for once; N is 1 or more."""
+        weighed = self.each(logits, truth) * class_weights
+        if counts is None:
+            return weighed.sum() / (class_weights.sum() * len(logits))
+        counts = counts.to(weighed)
+        return (weighed * counts[:, None]).sum() / (class_weights.sum() * counts.sum())
 
     def config(self) -> dict[str, Any]:
         """What `label_criterion_from` makes the same loss of."""

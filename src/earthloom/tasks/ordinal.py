@@ -14,7 +14,7 @@ from torch import Tensor
 from earthloom.encoders import Features
 from earthloom.sample import IGNORE, UNLABELLED, Samples
 from earthloom.sample.batch import Batch
-from earthloom.tasks.base import Score, Task, raw_pixels, raw_scenes
+from earthloom.tasks.base import Score, Task, raw_pixels, raw_scenes, weights_at
 from earthloom.tasks.class_scores import ClassTally
 from earthloom.tasks.class_weights import ClassWeighting, Unweighted
 from earthloom.tasks.classes import (
@@ -106,7 +106,8 @@ class SceneOrdinal(Task[Tensor]):
     """The task of telling the one class of a whole chip, where classes stand in an order.
 
     `codes` are from the lowest to the highest class; the target is `SceneClasses` of one code. The
-    answer is the probability of each class (B, K), NaN for chips of which nothing was seen.
+    answer is the probability of each class (B, K), NaN for chips of which nothing was seen. A chip
+    counts as much as the mean of its `Chip.weight`.
     """
 
     name: ClassVar[str] = "scene-ordinal"
@@ -136,7 +137,7 @@ class SceneOrdinal(Task[Tensor]):
         if not at.any():
             return raw.sum() * 0.0
         weights = class_weights(self.weighting, self.counts, raw, len(self.codes))
-        return self.link.loss(Labelled(raw[at], truth[at], weights))
+        return self.link.loss(Labelled(raw[at], truth[at], weights, weights_at(batch, at)))
 
     def answer(self, head: Head, features: Features) -> Tensor:
         return scenes_where_seen(self.link.probabilities(raw_scenes(head, features)), features)

@@ -14,7 +14,14 @@ from earthloom.encoders import Features
 from earthloom.errors import LabelError, choices
 from earthloom.sample import Samples, chips_of
 from earthloom.sample.batch import Batch
-from earthloom.tasks.base import Score, Task, raw_scenes
+from earthloom.tasks.base import (
+    Score,
+    Task,
+    chip_weights,
+    is_counted,
+    raw_scenes,
+    weights_at,
+)
 from earthloom.tasks.class_scores import ClassTally
 from earthloom.tasks.class_weights import ClassWeighting, InverseRoot, Unweighted
 from earthloom.tasks.classes import (
@@ -41,7 +48,8 @@ from earthloom.tasks.losses import Criterion, CrossEntropy, Labelled, criterion_
 class SceneClass(Task[Tensor]):
     """The task of telling the one class of a whole chip: its target is `SceneClasses` of one code.
 
-    The answer is the probability of each class (B, K), NaN for chips of which nothing was seen.
+    The answer is the probability of each class (B, K), NaN for chips of which nothing was seen. A
+    chip counts as much as the mean of its `Chip.weight`.
     """
 
     name: ClassVar[str] = "scene-class"
@@ -72,7 +80,7 @@ class SceneClass(Task[Tensor]):
         if not at.any():
             return logits.sum() * 0.0
         weights = class_weights(self.weighting, self.counts, logits, self.outputs)
-        return self.criterion(Labelled(logits[at], truth[at], weights))
+        return self.criterion(Labelled(logits[at], truth[at], weights, weights_at(batch, at)))
 
     def answer(self, head: Head, features: Features) -> Tensor:
         return scenes_where_seen(raw_scenes(head, features).softmax(dim=1), features)
@@ -99,7 +107,7 @@ class SceneScore(Score[Tensor]):
     def update(self, answer: Tensor, batch: Batch) -> None:
         truth = scene_indices(batch, self._codes, answer.device)
         at = truth != IGNORED
-        self._tally.add(answer[at], truth[at])
+        self._tally.add(answer[at], truth[at], weights_at(batch, at))
 
     def compute(self) -> Mapping[str, float]:
         return self._tally.metrics()
@@ -112,7 +120,7 @@ class SceneLabels(Task[Tensor]):
 
     The answer is the probability of each label by itself (B, K), NaN for chips of which nothing
     was seen. A target without codes says that the chip shows none; a chip without target says
-    nothing.
+    nothing. A chip counts as much as the mean of its `Chip.weight`.
     """
 
     name: ClassVar[str] = "scene-labels"
@@ -137,7 +145,7 @@ class SceneLabels(Task[Tensor]):
         rows = [
             [code in codes for code in self.codes]
             for chip in chips_of(samples)
-            if (codes := scene_codes(chip.id, chip.target)) is not None
+            if (codes := scene_codes(chip.id, chip.target)) is not None and is_counted(chip)
         ]
         counts = np.array(rows, dtype=bool).reshape(-1, self.outputs).sum(axis=0)
         if not ((counts > 0) & (counts < len(rows))).any():
@@ -154,7 +162,7 @@ class SceneLabels(Task[Tensor]):
         if not at.any():
             return logits.sum() * 0.0
         weights = class_weights(self.weighting, self.counts, logits, self.outputs)
-        return self.criterion(logits[at], truth[at], weights)
+        return self.criterion(logits[at], truth[at], weights, weights_at(batch, at))
 
     def answer(self, head: Head, features: Features) -> Tensor:
         return scenes_where_seen(raw_scenes(head, features).sigmoid(), features)
@@ -180,7 +188,7 @@ class LabelScore(Score[Tensor]):
 
     def update(self, answer: Tensor, batch: Batch) -> None:
         truth, known = label_truth(batch, self._codes, answer)
-        self._tally.add(answer[known], truth[known] > 0)
+        self._tally.add(answer[known], truth[known] > 0, weights_at(batch, known))
 
     def compute(self) -> Mapping[str, float]:
         return self._tally.metrics()
@@ -190,7 +198,8 @@ def count_scenes(
     samples: Samples, codes: tuple[int, ...], names: tuple[str, ...]
 ) -> tuple[int, ...]:
     """(K,) chips of each class; LabelError if fewer than two classes are labelled."""
-    found = [scene_index(chip.id, chip.target, codes) for chip in chips_of(samples)]
+    counted = filter(is_counted, chips_of(samples))
+    found = [scene_index(chip.id, chip.target, codes) for chip in counted]
     known = np.array([index for index in found if index != IGNORED], dtype=np.int64)
     counts = np.bincount(known, minlength=len(codes))
     check_counts(names, counts)
@@ -199,7 +208,7 @@ def count_scenes(
 
 def label_truth(batch: Batch, codes: tuple[int, ...], like: Tensor) -> tuple[Tensor, Tensor]:
     """(B, K) 1 for each label that a chip has, else 0, of the type and device of `like`; and (B,)
-    bool, False for chips without target."""
+    bool, False for chips without target or weight."""
     truth = torch.zeros(len(batch.ids), len(codes), dtype=like.dtype)
     known = torch.zeros(len(batch.ids), dtype=torch.bool)
     for row, target in enumerate(batch.targets):
@@ -207,6 +216,9 @@ def label_truth(batch: Batch, codes: tuple[int, ...], like: Tensor) -> tuple[Ten
         if shown is not None:
             known[row] = True
             truth[row] = torch.tensor([float(code in shown) for code in codes])
+    each = chip_weights(batch)
+    if each is not None:
+        known &= each.cpu() > 0
     return truth.to(like.device), known.to(like.device)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from earthloom.encoders import Features
 from earthloom.sample import Samples, chips_of
 from earthloom.sample.batch import Batch
-from earthloom.tasks.base import Score, Task, raw_scenes
+from earthloom.tasks.base import Score, Task, is_counted, raw_scenes, weights_at
 from earthloom.tasks.class_scores import ClassTally
 from earthloom.tasks.class_tree import ROOT, ClassTree
 from earthloom.tasks.class_weights import ClassWeighting, InverseRoot
@@ -24,6 +24,7 @@ from earthloom.tasks.classes import (
     class_arguments,
     class_config,
     class_weights,
+    ignored_without_weight,
     scene_codes,
     seen_scenes,
 )
@@ -73,7 +74,7 @@ class SceneTree(Task[Tensor]):
 
     def fitted(self, samples: Samples) -> Self:
         counts = np.zeros(len(self.codes), np.int64)
-        for chip in chips_of(samples):
+        for chip in filter(is_counted, chips_of(samples)):
             code = self.tree.deepest(chip.id, scene_codes(chip.id, chip.target) or ())
             for each in self.tree.path(code) if code != ROOT else ():
                 counts[self.codes.index(each)] += 1
@@ -94,7 +95,8 @@ class SceneTree(Task[Tensor]):
             if at.any():
                 weights = class_weights(self.weighting, self._counts_of(level), leaves, len(level))
                 logarithms = self.tree.logarithms(leaves[at], level)
-                losses.append(self.criterion(Labelled(logarithms, truth[at], weights)))
+                each = weights_at(batch, at)
+                losses.append(self.criterion(Labelled(logarithms, truth[at], weights, each)))
         return torch.stack(losses).mean() if losses else leaves.sum() * 0.0
 
     def answer(self, head: Head, features: Features) -> Tensor:
@@ -137,7 +139,7 @@ class TreeScore(Score[Tensor]):
             truth = level_truth(self._tree, level, batch).to(answer.device)
             at = truth != IGNORED
             columns = [self._tree.codes.index(code) for code in level]
-            tally.add(answer[at][:, columns], truth[at])
+            tally.add(answer[at][:, columns], truth[at], weights_at(batch, at))
 
     def compute(self) -> Mapping[str, float]:
         metrics = self._tallies[-1].metrics()
@@ -147,9 +149,10 @@ class TreeScore(Score[Tensor]):
 
 
 def level_truth(tree: ClassTree, level: tuple[int, ...], batch: Batch) -> Tensor:
-    """(B,) index in a level of each chip's class, `IGNORED` where it is not known that far."""
+    """(B,) index in a level of each chip's class, `IGNORED` where it is not known that far, or
+    where the chip weighs nothing."""
     found = [IGNORED] * len(batch.ids)
     for row, target in enumerate(batch.targets):
         chip = batch.ids[row]
         found[row] = tree.index_in(level, tree.deepest(chip, scene_codes(chip, target) or ()))
-    return torch.tensor(found, dtype=torch.int64)
+    return ignored_without_weight(torch.tensor(found, dtype=torch.int64), batch)

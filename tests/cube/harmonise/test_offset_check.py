@@ -132,11 +132,12 @@ def test_statistics_are_of_what_was_seen():
 
 
 def read_low_bands(folder, names):
-    """Physical reflectance of real level 1C bands on the grid of the first of them."""
+    """Physical reflectance of real level 1C bands, a quarter of the first one's pixels."""
     images = []
     for name in names:
         with rasterio.open(next(folder.glob(f"*_{name}.tif"))) as file:
-            images.append(file.read(1, out_shape=images[0].shape if images else file.shape))
+            half = (file.height // 2, file.width // 2)
+            images.append(file.read(1, out_shape=images[0].shape if images else half))
     return np.stack(images).astype(np.float32) / np.float32(10_000)
 
 

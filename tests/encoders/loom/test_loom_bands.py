@@ -1,6 +1,7 @@
 """What bands are told by, and the range their values come to."""
 
 import math
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -19,14 +20,18 @@ def spec(sensor, bands, unit, wavelengths=None, gsd=10):
 
 @pytest.mark.parametrize("name", known_sensors())
 def test_every_band_of_every_sensor_has_a_code_or_is_refused(name):
+    """Bands of one unit and distance are asked for together, as those of a layer are."""
+    layers = defaultdict(list)
     for band in load_sensor(name).bands:
-        layer = spec(name, (band.name,), band.unit, (band.wavelength_nm,), band.gsd)
         if band.kind == "class":
             with pytest.raises(ContractError, match="holds classes"):
-                facts_of(layer)
+                facts_of(spec(name, (band.name,), band.unit, (band.wavelength_nm,), band.gsd))
             continue
-        code = codes_of(facts_of(layer))
-        assert code.shape == (1, CODE)
+        layers[band.unit, band.gsd].append(band)
+    for (unit, gsd), bands in layers.items():
+        names, wavelengths = zip(*((b.name, b.wavelength_nm) for b in bands), strict=True)
+        code = codes_of(facts_of(spec(name, names, unit, wavelengths, gsd)))
+        assert code.shape == (len(bands), CODE)
         assert torch.isfinite(code).all()
         assert code.abs().max() < 5
 

@@ -249,6 +249,72 @@ def test_weight_0_is_no_row_and_weight_2_stands_for_two():
     assert float(rows.importance.sum()) == pytest.approx(float(rows.repeats.sum()))
 
 
+def _weighed(samples, weights):
+    """The same chips, whose pixels have these weights on average, but not each."""
+    plane = np.linspace(0.5, 1.5, SIZE.rows * SIZE.cols, dtype=np.float32).reshape(SIZE)
+    pairs = zip(samples.chips, weights, strict=True)
+    return Listed(tuple(replace(chip, weight=np.float32(w) * plane) for chip, w in pairs))
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [(n, t) for n, t in PAIRS if n in ("ridge", "knn", "linear") and t in (SCENES, LABELS, VALUE)],
+    ids=lambda v: v if isinstance(v, str) else v.name,
+)
+def test_a_chip_of_weight_2_is_the_same_chip_twice(name, task):
+    adaptation = QUICK.get(name, SHALLOW[name]())
+    samples = _samples(task)
+    times = np.arange(len(samples)) // 3 % 3
+    encoder = _encoder(samples)
+    repeated = Listed(tuple(c for c, n in zip(samples.chips, times, strict=True) for _ in range(n)))
+    weighed = _weighed(samples, times)
+    batch = collate(list(_samples(task, 12, first=100).chips))
+    found = adaptation.fit(encoder, weighed, task, 0)
+    expected = adaptation.fit(encoder, repeated, task, 0)
+    close = {"atol": 0.02 if name == "linear" else 2e-3, "rtol": 1e-3, "equal_nan": True}
+    torch.testing.assert_close(found.answer(batch), expected.answer(batch), **close)
+    assert found.record["rows"] == int((times > 0).sum())
+
+
+def test_weighed_values_are_fitted_as_by_scikit_learn():
+    """Weights that are no whole numbers, a network's features, ridge and trees."""
+    from sklearn import ensemble, linear_model
+
+    samples = _samples(VALUE)
+    weights = np.random.default_rng(0).uniform(0.2, 3, len(samples))
+    encoder, task = _encoder(samples), VALUE.fitted(samples)
+    rows = gather(encoder, _weighed(samples, weights), task, 0)
+    assert rows.repeats.numpy() == pytest.approx(weights, rel=1e-5)
+    x, y, each = rows.features.numpy(), rows.answers.numpy(), rows.repeats.numpy()
+    batch = collate(list(samples.chips))
+    with torch.inference_mode():
+        answers = {
+            name: task.scale.standardised(adapted.fit_rows(rows, encoder, task, 0).answer(batch))
+            for name, adapted in {
+                "forest": Forest(trees=20),
+                "ridge": Ridge(random_features=0),
+            }.items()
+        }
+        solved, solution = Ridge(random_features=0).solved(rows, 0)
+        expanded = solved.expand(rows.features).double().numpy()
+    trees = ensemble.RandomForestRegressor(
+        20, max_features=1 / 3, min_samples_leaf=2, random_state=0
+    ).fit(x, y, sample_weight=each)
+    np.testing.assert_allclose(answers["forest"][:, 0], trees.predict(x), atol=1e-5)
+    mean = np.average(y, weights=each)
+    line = linear_model.Ridge(solution["penalty"] * len(y), fit_intercept=False)
+    line.fit(expanded, y - mean, sample_weight=each / each.mean())
+    np.testing.assert_allclose(answers["ridge"][:, 0], line.predict(expanded) + mean, atol=1e-3)
+
+
+def test_a_value_of_weight_0_is_not_drawn():
+    samples = _samples(VALUES, 3)
+    weight = np.zeros(SIZE, np.float32)
+    weight[0] = 1
+    some = Listed(tuple(replace(chip, weight=weight) for chip in samples.chips))
+    assert len(gather(_encoder(samples), some, VALUES, 0)) == 3 * SIZE.cols
+
+
 def test_the_encoder_stays_as_it_is():
     samples = _samples(SCENES)
     encoder = _encoder(samples)

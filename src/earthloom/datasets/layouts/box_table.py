@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.image_table import image_named, rows_of
@@ -17,7 +18,7 @@ from earthloom.datasets.layouts.items import (
     size_or_reason,
 )
 from earthloom.datasets.layouts.objects import Bounds, checked, upright_boxes
-from earthloom.datasets.layouts.tables import known_column, need, numbers, texts
+from earthloom.datasets.layouts.tables import known_column, need, numbers, read_table, texts
 from earthloom.datasets.samples import LabelledSamples
 from earthloom.errors import DataError, LabelError, choices
 
@@ -44,22 +45,27 @@ def read_box_table(
     `image` and `label` are columns, of well-known names unless said; `edges` those of left, top,
     right and bottom in pixels. A row whose edges are empty says that its image shows nothing.
     Files lie in `folder/images`; their names may lack the suffix. With `split`, rows alone whose
-    `split_column` says so. Boxes are cut at the image's edges; that, and images that are missing
-    or broken, are counted.
+    `split_column` says so; classes are those of all. Boxes are cut at the image's edges; that, and
+    images that are missing or broken, are counted.
     """
     file = folder / table
     if not (folder / images).is_dir():
         raise missing_folder(folder / images)
-    rows = rows_of(file, split, split_column)
+    every = read_table(file)
+    rows = rows_of(every, file, split, split_column)
     image = image or _column(rows, _IMAGE, "image", file)
     label = label or _column(rows, _LABEL, "label", file)
     need(rows, [image, label, *edges, *([group] if group else [])], file)
     things = _things(rows, label, edges, file)
-    names = tuple(classes) or tuple(sorted({name for _, name in things.values()}))
+    names = tuple(classes) or tuple(
+        sorted({name for _, name in _things(every, label, edges, file).values()})
+    )
+    _expect_pixels(np.array([bounds for bounds, _ in things.values()]), file)
     codes = codes_of(names)
     skipped, changed, items = Counter[str](), Counter[str](), list[Item]()
     groups = texts(rows, group or image)
-    for name, numbered in pd.Series(texts(rows, image)).groupby(texts(rows, image), sort=False):
+    named = pd.Series(texts(rows, image))
+    for name, numbered in named.groupby(named, sort=False):
         path = image_named(folder / images, str(name))
         if size := size_or_reason(path, skipped, imagery):
             here = [things[row] for row in numbered.index if row in things]
@@ -79,6 +85,15 @@ def _things(
         for at, (each, name) in enumerate(zip(bounds.tolist(), texts(rows, label), strict=True))
         if not np.isnan(each).all()
     }
+
+
+def _expect_pixels(bounds: NDArray[np.float64], file: Path) -> None:
+    """LabelError if all edges (N, 4) lie from 0 to 1."""
+    if bounds.size and bounds.max() <= 1 and (bounds % 1 != 0).any():
+        raise LabelError(
+            f"{file}: all edges lie from 0 to {bounds.max():g}: they seem to be shares of width "
+            "and height, but pixels are read; multiply them"
+        )
 
 
 def _code(name: str, codes: Mapping[str, int], file: Path) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.items import (
     MISSING,
+    OTHER_SIZE,
     Item,
     codes_of,
     image_samples,
@@ -32,6 +33,8 @@ class _Coco:
     file: Path
     images: Mapping[object, str]
     """File names by id."""
+    sizes: Mapping[str, Shape2d | None]
+    """Of images by file name, where the file says them."""
     categories: Mapping[object, str]
     """Names by id, in the order of the ids."""
     notes: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -119,7 +122,9 @@ def _images(
     for name in names:
         image = _image(coco.file, folder, name)
         size = size_or_reason(image, skipped, imagery)
-        if size is not None:
+        if size is not None and coco.sizes[name] not in (None, size):
+            skipped[OTHER_SIZE] += 1
+        elif size is not None:
             yield name, image, size
     if names and skipped[MISSING] == len(names):
         raise DataError(
@@ -161,7 +166,27 @@ def _read(file: Path) -> _Coco:
         ordered = dict(sorted(categories.items()))
     except TypeError as error:
         raise LabelError(f"the labels {file} are no COCO file: {error}") from error
-    return _Coco(file, images, ordered, notes, crowds)
+    sizes = {str(each["file_name"]): _size(each) for each in content["images"]}
+    return _Coco(file, images, sizes, _without_families(ordered, content), notes, crowds)
+
+
+def _size(image: Mapping[str, Any]) -> Shape2d | None:
+    rows, cols = image.get("height"), image.get("width")
+    return Shape2d(int(rows), int(cols)) if rows and cols else None
+
+
+def _without_families(
+    categories: Mapping[object, str], content: Mapping[str, Any]
+) -> Mapping[object, str]:
+    """Categories without those that nothing is of, and that are the family of others: Roboflow
+    writes such a one."""
+    used = {note["category_id"] for note in content["annotations"]}
+    families = {each.get("supercategory") for each in content["categories"]}
+    return {
+        number: name
+        for number, name in categories.items()
+        if number in used or name not in families or len(categories) == 1
+    }
 
 
 def _content(file: Path) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from earthloom.datasets.imagery import Imagery, images_in
+from earthloom.datasets.imagery import Imagery, folders_in, hidden, images_in
 from earthloom.datasets.layouts.items import (
     Item,
     codes_of,
@@ -33,9 +33,9 @@ def read_dota(
     """Oriented boxes: `labels/NAME.txt` for `images/NAME.png`, both in `folder/split`.
 
     A line is `x1 y1 x2 y2 x3 y3 x4 y4 class difficult` in pixels; lines at the top such as
-    `gsd:0.1` are passed over. Classes are those that the files name, in the order of the alphabet,
-    or `classes`. `difficult=False` leaves out the boxes that are marked so. Boxes beside the image
-    or without extent are counted and left out.
+    `gsd:0.1` are passed over. Classes are those that the files of all splits name, in the order of
+    the alphabet, or `classes`. `difficult=False` leaves out the boxes that are marked so. Boxes
+    beside the image or without extent are counted and left out.
     """
     root = folder / split
     for place in (root / images, root / labels):
@@ -43,8 +43,7 @@ def read_dota(
             raise missing_folder(place)
     pairs = [(one, root / labels / f"{one.stem}.txt") for one in images_in(root / images)]
     lines = {label: _lines(label) for _, label in pairs if label.is_file()}
-    found = sorted({name for each in lines.values() for _, _, name, _ in each})
-    names = tuple(classes) or tuple(found)
+    names = tuple(classes) or _names(folder, split, labels)
     codes, skipped, changed, items = codes_of(names), Counter[str](), Counter[str](), list[Item]()
     for image, label in pairs:
         if label not in lines:
@@ -57,6 +56,14 @@ def read_dota(
             ]
             items.append(Item(image, image.stem, image.stem, turned_boxes(rows, size, changed)))
     return image_samples(folder, "oriented-boxes", names, imagery, items, skipped, changed)
+
+
+def _names(folder: Path, split: str, labels: str) -> tuple[str, ...]:
+    """The classes of a split and of those beside it, so that codes are the same in all."""
+    above = (folder / split).parent if split else folder
+    places = [each / labels for each in folders_in(above)] if split else [folder / labels]
+    files = [file for place in places for file in place.glob("*.txt") if not hidden(file.name)]
+    return tuple(sorted({name for file in files for _, _, name, _ in _lines(file)}))
 
 
 def _lines(file: Path) -> list[_Line]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from earthloom.sample.target import Target
 
 MISSING = "without an image"
 BROKEN = "whose image cannot be read"
+OTHER_SIZE = "of another size than their labels say"
 BAD_LABEL = "whose labels cannot be read"
 
 
@@ -57,6 +58,12 @@ class ImageItems:
     def target(self, index: int) -> Target | None:
         return self.items[index].target
 
+    def file(self, index: int) -> Path | None:
+        return self.items[index].image
+
+    def seen_as(self, imagery: Imagery) -> "ImageItems":
+        return replace(self, imagery=imagery)
+
 
 def size_or_reason(image: Path, skipped: Counter[str], imagery: Imagery) -> Shape2d | None:
     """An image's size; None, and the reason counted, if it is missing, broken, or lacks bands."""
@@ -65,9 +72,11 @@ def size_or_reason(image: Path, skipped: Counter[str], imagery: Imagery) -> Shap
         return None
     try:
         with opened(image) as source:
-            if imagery.fits(source):
+            if imagery.found_in(source):
                 return Shape2d(*source.shape)
-            skipped[f"without the bands {choices(imagery.spec.bands)}"] += 1
+            few = source.count < len(imagery.spec.bands)
+            reason = f"without the bands {choices(imagery.spec.bands)}"
+            skipped[reason if few else f"with {imagery.lack_of(source)}"] += 1
     except DataError:
         skipped[BROKEN] += 1
     return None
@@ -81,11 +90,12 @@ def image_samples(
     items: Iterable[Item],
     skipped: Counter[str],
     changed: Mapping[str, int] | None = None,
+    read: Sequence[str] = (),
 ) -> LabelledSamples:
     """The samples of a layout; DataError if none is left."""
     kept = tuple(items)
     found = len(kept) + sum(skipped.values())
-    report = ReadReport(found, dict(skipped), dict(+Counter(changed or {})))
+    report = ReadReport(found, dict(skipped), dict(+Counter(changed or {})), tuple(read))
     if not kept:
         raise DataError(f"{where} has no sample that can be read: {report.sentence()}")
     return LabelledSamples(where.name, task, tuple(classes), ImageItems(imagery, kept), report)

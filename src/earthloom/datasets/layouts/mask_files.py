@@ -21,6 +21,12 @@ from earthloom.errors import DataError, LabelError, choices
 from earthloom.project import LandClass
 from earthloom.sample import Place, Shape2d, Window
 
+_LOOKED_AT = 16
+"""Masks that are looked at to see from where they count."""
+
+_FEW_PIXELS = 512
+"""Rows and columns of pixels that are looked at."""
+
 _NO_CLASS = ("unlabeled", "unlabelled")
 """Titles of classes that are none."""
 
@@ -63,7 +69,7 @@ class ByColour:
     meaning: MaskMeaning
 
     def read(self, masks: Sequence[Path | None], part: Window | None) -> NDArray[np.uint8]:
-        return read_mask(_one(masks), self.meaning, _window(part))
+        return read_mask(_one(masks), self.meaning, window_of(part))
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,26 @@ def meaning_of_numbers(
     codes = dict(zip(stored, codes_of(names).values(), strict=True))
     none = {0, *unlabelled} - set(stored) if not values else set(unlabelled)
     return ByNumber(codes | dict.fromkeys(none, 0))
+
+
+def expect_counted_from_one(masks: Sequence[Path | None], classes: int) -> None:
+    """LabelError if some masks hold 0, and never the last class: they may count from 0."""
+    files = [mask for mask in masks if mask is not None]
+    at = np.unique(np.linspace(0, len(files) - 1, _LOOKED_AT).astype(int))
+    held = {value for each in at for value in some_values(files[each])}
+    if 0 in held and not any(value >= classes for value in held):
+        raise LabelError(
+            f"the masks, such as {files[0]}, hold 0 and never {classes}: do they count classes "
+            f"from 0? Then say values={list(range(classes))}; if 0 is no label, say unlabelled=[0]"
+        )
+
+
+def some_values(mask: Path) -> set[float]:
+    """Values of a mask that are not nodata; of a large one those of some pixels."""
+    with opened(mask) as source:
+        shape = tuple(min(side, _FEW_PIXELS) for side in source.shape)
+        plane = source.read(1, out_shape=shape)
+        return {value for value in np.unique(plane).tolist() if value != source.nodata}
 
 
 def meaning_of_colours(
@@ -164,7 +190,7 @@ def expect_same_place(mask: Path, place: Place | None, shape: Shape2d) -> None:
 def _numbers(path: Path, part: Window | None) -> tuple[NDArray[np.number], float | None]:
     """The numbers (H, W) of a mask, and which of them its file calls nodata."""
     with opened(path) as source:
-        plane = _plane(source, path, _window(part))
+        plane = _plane(source, path, window_of(part))
         return plane, source.nodata
 
 
@@ -215,5 +241,6 @@ def _one(masks: Sequence[Path | None]) -> Path:
     return mask
 
 
-def _window(part: Window | None) -> windows.Window | None:
+def window_of(part: Window | None) -> windows.Window | None:
+    """A window as rasterio has it."""
     return part and windows.Window(part.col, part.row, part.shape.cols, part.shape.rows)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from earthloom.datasets.imagery import Imagery, folders_in, hidden, images_in, size_of
-from earthloom.datasets.layouts.items import named_in, size_or_reason
+from earthloom.datasets.layouts.items import MISSING, named_in, size_or_reason
 from earthloom.datasets.layouts.scenes import SPLITS
 from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample import Shape2d, Window
@@ -82,7 +82,7 @@ def find_pairs(
 ) -> tuple[list[Pair], Counter[str]]:
     """Images with their masks, in pieces of `size` pixels, and why others are left out."""
     search = _search(folder, images, tuple(masks), split)
-    skipped, pairs = Counter[str](), list[Pair]()
+    skipped, pairs, seen = Counter[str](), list[Pair](), set[str]()
     for place in _places(search):
         known = [kind.files(place) for kind in search.masks]
         others = {path for files in known for path in files.values()}
@@ -91,6 +91,7 @@ def find_pairs(
             found = tuple(files.get(name) for files in known)
             if image in others or not search.wants(name):
                 continue
+            seen.add(name)
             if not any(found):
                 skipped["without a mask"] += 1
             elif whole := size_or_reason(image, skipped, imagery):
@@ -101,6 +102,9 @@ def find_pairs(
                 pairs += pieces
     if not pairs:
         raise _nothing(search, +skipped)
+    if search.only is not None:
+        met = {name.rpartition("/")[2] for name in seen}
+        skipped[MISSING] += len(search.only - met)
     several = len({pair.group for pair in pairs}) > 1
     if not several:
         pairs = [replace(pair, group=_name(search.root, pair.image)) for pair in pairs]
@@ -132,7 +136,8 @@ def _places(search: _Search) -> list[Path]:
         names = " and ".join(dict.fromkeys(f"'{kind.folder}'" for kind in kinds))
         raise DataError(
             f"no folder in {root} has the folders {names} in it; its folders are: "
-            f"{choices(path.relative_to(root).as_posix() for path in shown[1:12])}"
+            f"{choices(path.relative_to(root).as_posix() for path in shown[1:12])}; "
+            "name the right ones as 'images' and 'masks'"
         )
     folders = folders_in(found[0] / search.images.folder) if search.images.folder else []
     if folders and {path.name.casefold() for path in folders} <= SPLITS:
@@ -150,12 +155,18 @@ def _nothing(search: _Search, skipped: Counter[str]) -> DataError:
     seen = []
     for what, kind in kinds.items():
         files = images_in(place / kind.folder, deep=bool(kind.folder))
-        seen.append(f"{what} such as {files[0].name if files else '(none)'}")
+        seen.append(f"{what} such as {files[0].name if files else _other(place / kind.folder)}")
     why = "; ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none is there"
     return DataError(
         f"{search.root} has no image with a mask: {why}; there are {', '.join(seen)}; what their "
         "names differ in is said by image_prefix, image_suffix, mask_prefix, mask_suffix"
     )
+
+
+def _other(folder: Path) -> str:
+    """A file of a folder without images, and why it is passed over."""
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return f"{files[0]}, which is no image" if files else "(none)"
 
 
 def _pieces(pair: Pair, whole: Shape2d, size: int) -> list[Pair]:

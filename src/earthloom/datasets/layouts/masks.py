@@ -1,15 +1,17 @@
 """Images with a mask of class codes or colours each, or with a mask of each class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from earthloom.datasets.imagery import Imagery, opened, place_of
 from earthloom.datasets.layouts.items import codes_of
 from earthloom.datasets.layouts.mask_files import (
+    ByNumber,
     Meaning,
     OneAClass,
+    expect_counted_from_one,
     expect_same_place,
     meaning_of_colours,
     meaning_of_file,
@@ -54,6 +56,12 @@ class MaskItems:
 
     def target(self, index: int) -> Target | None:
         return None
+
+    def file(self, index: int) -> Path | None:
+        return self.pairs[index].image
+
+    def seen_as(self, imagery: Imagery) -> "MaskItems":
+        return replace(self, imagery=imagery)
 
 
 def read_masks(
@@ -104,7 +112,11 @@ def read_masks(
     pairs, skipped = find_pairs(
         folder, imagery, Named(images, image_prefix, image_suffix), kinds, split, size
     )
-    report = ReadReport(len(pairs) + sum(skipped.values()), dict(skipped))
+    if isinstance(meaning, ByNumber) and not values and 0 not in unlabelled:
+        expect_counted_from_one([pair.masks[0] for pair in pairs], len(names))
+    alone = (f"'{names[0]}' and no label beside it: nothing to tell it from",)
+    read = alone if len(names) == 1 else ()
+    report = ReadReport(len(pairs) + sum(skipped.values()), dict(skipped), read=read)
     return LabelledSamples(
         folder.name, "pixel-class", names, MaskItems(imagery, meaning, tuple(pairs)), report
     )

@@ -67,12 +67,21 @@ class PointItems:
     def target(self, index: int) -> Target | None:
         return self.answers[index]
 
+    def file(self, index: int) -> Path | None:
+        return self.raster
+
+    def seen_as(self, imagery: Imagery) -> "PointItems":
+        return replace(self, imagery=imagery)
+
     def _cut(self, index: int) -> tuple[NDArray[np.number], NDArray[np.bool_], Place]:
         assert self.raster is not None
         row, col = (int(one) for one in self.corners[index])
         window = Window(col, row, self.size, self.size)
         with opened(self.raster) as source:
-            stored = source.read(self.imagery.indexes, window=window)
+            at = self.imagery.found_in(source)
+            if at is None:
+                raise DataError(f"the raster {self.raster} has {self.imagery.lack_of(source)}")
+            stored = source.read(at, window=window)
             seen = source.dataset_mask(window=window) > 0
             crs = source.crs.to_string()
             a, b, c, d, e, f = tuple(source.window_transform(window))[:6]
@@ -135,6 +144,8 @@ def read_points(
         corners=keep.corners[keep.rows],
         size=size,
     )
+    if not group and len(reader.groups) > 1 == len(set(reader.groups)):
+        report = replace(report, read=(f"all points in one 'block' of {block:g} degrees",))
     return LabelledSamples(
         folder.name, "scene-class" if label else "scene-value", names, reader, report
     )

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,10 @@ import numpy as np
 from earthloom.chips.series import SeriesSamples, read_table
 from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.items import codes_of
+from earthloom.datasets.layouts.series_rows import classes_of_rows, series_of_rows
+from earthloom.datasets.layouts.tables import read_table as read_rows
 from earthloom.datasets.samples import LabelledSamples, ReadReport
-from earthloom.errors import DataError, LabelError
+from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample import Chip, LayerSpec
 from earthloom.sample.target import Target
 
@@ -49,17 +51,31 @@ def read_npz(
 ) -> LabelledSamples:
     """The series of `folder/table`; of its bands those that the imagery names.
 
-    Where it names all of the sensor's, the table may lack some.
+    A `.npz` holds physical values, which `scale` multiplies; another table a row a date, see
+    `series_of_rows`. Where the imagery names all of the sensor's bands, the table may lack some.
 
     Classes are those of the table in the order of the alphabet, or `classes`; groups are blocks of
     `block` degrees.
     """
     file = folder / table
+    if file.suffix.lower() != ".npz":
+        return _of_rows(file, imagery, classes, block)
     names = tuple(classes) or _names(file)
     whole = imagery.spec.bands == tuple(band.name for band in imagery.sensor.bands)
     bands = () if whole else imagery.spec.bands
     series = read_table(file, imagery.sensor, bands, codes_of(names), block)
+    if imagery.scale is not None:
+        series = replace(series, pixels=series.pixels * np.float32(imagery.scale))
     report = ReadReport(len(series))
+    return LabelledSamples(file.stem, "series-class", names, SeriesItems(series), report)
+
+
+def _of_rows(file: Path, imagery: Imagery, classes: Sequence[str], block: float) -> LabelledSamples:
+    rows = read_rows(file)
+    names = tuple(classes) or classes_of_rows(rows, file)
+    series = series_of_rows(rows, file, imagery, codes_of(names), block)
+    times = f"{len(series.spec.dates)} dates at most"
+    report = ReadReport(len(series), read=(f"series of {choices(series.spec.bands)}, {times}",))
     return LabelledSamples(file.stem, "series-class", names, SeriesItems(series), report)
 
 

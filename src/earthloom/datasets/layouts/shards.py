@@ -27,6 +27,9 @@ from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
 from earthloom.sample.target import SceneClasses, SceneValue, Target
 
+_NUMBERS = 254
+"""Labels below this are numbers of classes, which count from 0."""
+
 
 @dataclass(frozen=True)
 class _Member:
@@ -253,6 +256,9 @@ def _answers(
     present = {word for each in words for word in each}
     numbered = all(word.isdigit() for word in present)
     names = tuple(classes) or tuple(sorted(present, key=int if numbered else str))
+    if numbered and not classes and int(names[-1]) < _NUMBERS:
+        # Those that these shards lack too, so that codes are the same in the shards of any split.
+        names = tuple(str(number) for number in range(int(names[-1]) + 1))
     codes = codes_of(names)
     if numbered and classes:
         codes = {str(at): code for at, code in enumerate(codes.values())}

@@ -1,6 +1,7 @@
 """Tables of samples as people have them: CSV of any separator, Parquet, GeoJSON, GeoPackage."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from earthloom.errors import DataError, LabelError, choices
 from earthloom.sample.target import SceneClasses, SceneValue, Target
 
 _MAPS = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
+NO_NUMBERS = (-9999.0, -99999.0, -32768.0)
+"""What is written where there is no number."""
 _SEPARATORS = ",;\t|"
 _LON, _LAT = ("lon", "longitude", "lng", "long", "x"), ("lat", "latitude", "y")
 _GEOMETRY = ("geometry", "wkt", "geom", ".geo")
@@ -82,8 +85,35 @@ def classes_in(
 
 
 def values_in(rows: pd.DataFrame, column: str, unit: str, file: Path) -> tuple[Target, ...]:
-    """The number of each row."""
-    return tuple(SceneValue(float(each), unit) for each in numbers(rows, column, file))
+    """The number of each row; LabelError for one that stands for no number."""
+    found = numbers(rows, column, file)
+    none = [each for each in NO_NUMBERS if (found == each).any()]
+    if none:
+        raise LabelError(
+            f"the column '{column}' of {file} holds {none[0]:g} in {int((found == none[0]).sum())} "
+            "row(s), which stands for no number; leave those cells empty"
+        )
+    return tuple(SceneValue(float(each), unit) for each in found)
+
+
+def words_in(cell: object, between: str) -> list[str]:
+    """The words of a cell: a list, a list as Python or numpy write it, or text with `between`
+    between them, if that is not empty."""
+    if isinstance(cell, list | tuple | np.ndarray):
+        return [as_text(each) for each in cell]
+    text = as_text(cell).strip()
+    if is_list(cell):
+        quoted = re.findall(r"'([^']*)'|\"([^\"]*)\"", text)
+        bare = text[1:-1].split(between or ",")
+        return [one or other for one, other in quoted] or [each.strip() for each in bare]
+    return [each.strip() for each in text.split(between)] if between else [text]
+
+
+def is_list(cell: object) -> bool:
+    """Whether a cell is a list, or text such as `['a', 'b']`."""
+    if isinstance(cell, str):
+        return cell.strip().startswith("[") and cell.strip().endswith("]")
+    return isinstance(cell, list | tuple | np.ndarray)
 
 
 def texts(rows: pd.DataFrame, column: str) -> list[str]:

@@ -11,6 +11,7 @@ from earthloom.datasets.imagery import SUFFIXES, Imagery
 from earthloom.datasets.layouts.items import (
     BAD_LABEL,
     MISSING,
+    OTHER_SIZE,
     Item,
     codes_of,
     image_samples,
@@ -38,7 +39,8 @@ def read_voc_boxes(
 ) -> LabelledSamples:
     """Pascal VOC files `folder/annotations/*.xml` with their images; pixels count from 1.
 
-    With `split`, those that `folder/ImageSets/Main/SPLIT.txt` lists. The image is the one that the
+    With `split`, those that `folder/ImageSets/Main/SPLIT.txt` lists; classes are those of all. The
+    image is the one that the
     file names, or the one of the file's own name; with `images=""` it lies beside the file. Things
     without a name are of the class `unnamed`. Upright boxes are cut at the image's edges; turned
     ones are a `robndbox` of four corners, or of centre, sides and angle in radians. Files that
@@ -46,7 +48,8 @@ def read_voc_boxes(
     """
     files = _files(folder, annotations, split)
     roots = {file: _root(file) for file in files}
-    names = tuple(classes) or _classes([root for root in roots.values() if root is not None])
+    every = roots if classes or not split else _all(folder / annotations, roots)
+    names = tuple(classes) or _classes([root for root in every.values() if root is not None])
     codes = codes_of(names)
     codes |= {"": codes[unnamed]} if unnamed in codes else {}
     skipped, changed, items, turned = Counter[str](), Counter[str](), list[Item](), False
@@ -58,7 +61,9 @@ def read_voc_boxes(
         image = _image(folder / images if images else file.parent, named, file.stem)
         if image is None:
             skipped[MISSING] += 1
-        elif size := size_or_reason(image, skipped, imagery):
+        elif (size := size_or_reason(image, skipped, imagery)) and not _of_size(root, size):
+            skipped[OTHER_SIZE] += 1
+        elif size:
             boxes, oriented = _boxes(root, file, codes, size, changed)
             turned |= oriented
             items.append(Item(image, file.stem, file.stem, boxes))
@@ -89,6 +94,13 @@ def _boxes(
     found = upright_boxes(upright, size, changed), turned_boxes(turned, size, changed)
     corners = np.concatenate([each.corners for each in found])
     return Boxes(corners, np.concatenate([each.codes for each in found])), bool(turned)
+
+
+def _of_size(root: ET.Element, size: Shape2d) -> bool:
+    """Whether a file says its image's size, if it says one."""
+    told = [root.findtext(f"size/{key}") or "0" for key in ("height", "width")]
+    whole = [int(each) if each.strip().isdigit() else 0 for each in told]
+    return not all(whole) or tuple(whole) == tuple(size)
 
 
 def _corners(box: ET.Element, where: str) -> list[float]:
@@ -128,6 +140,12 @@ def _files(folder: Path, annotations: str, split: str) -> list[Path]:
             f"there is no list {lists / f'{split}.txt'} of the split '{split}'; there are: {there}"
         )
     return [place / f"{name}.xml" for name in named_in(lists / f"{split}.txt")]
+
+
+def _all(place: Path, known: Mapping[Path, ET.Element | None]) -> dict[Path, ET.Element | None]:
+    """What all files of the folder hold, so that classes are the same in every split."""
+    files = [path for path in place.glob("*.xml") if not path.name.startswith(".")]
+    return {file: known[file] if file in known else _root(file) for file in files}
 
 
 def _root(file: Path) -> ET.Element | None:

@@ -16,9 +16,19 @@ from earthloom.encoders.base import Statistics
 from earthloom.encoders.loom.encoder import Loom
 from earthloom.errors import DataError
 from earthloom.sample import LayerSpec
-from earthloom.stages import disk_errors
+from earthloom.stages import disk_errors, file_digest
 
 _SIZE, _CARD = "size", "card"
+
+
+def write_checksum(file: Path) -> None:
+    """Writes the checksum of a file beside it, as `sha256sum --check` reads it."""
+    with disk_errors(file):
+        _checksum_of(file).write_text(f"{file_digest(file)}  {file.name}\n", "utf-8")
+
+
+def _checksum_of(file: Path) -> Path:
+    return file.with_suffix(".sha256")
 
 
 def save_weights(
@@ -69,7 +79,9 @@ def load_loom(
     if weights is None:
         return Loom(layers, statistics).eval()
     size, tensors = _read(weights)
-    loom = Loom(layers, statistics, size)
+    # The random weights that are written over are not to move anybody's random numbers.
+    with torch.random.fork_rng(devices=[]):
+        loom = Loom(layers, statistics, size)
     own = _learnt(loom)
     wrong = [n for n in {**own, **tensors} if _shape(own, n) != _shape(tensors, n)]
     if wrong:

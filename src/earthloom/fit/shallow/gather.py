@@ -28,7 +28,7 @@ from earthloom.sample import Chip, Samples, Shape2d, chips_of
 from earthloom.sample.batch import collate
 from earthloom.sample.room import collate_ragged
 from earthloom.sample.target import SceneClasses, SceneValue
-from earthloom.tasks.base import Task
+from earthloom.tasks.base import Task, is_counted
 from earthloom.tasks.values import ValueTask
 
 if TYPE_CHECKING:
@@ -190,9 +190,15 @@ def _pixel_values(source: _Source, task: Task[Any], seed: int) -> Rows:
 
 
 def _scene_rows(source: _Source, answer_of: Callable[[Chip], Any]) -> tuple[list[Any], Rows]:
-    """Answers, and one row a chip that has one and shows anything."""
-    features, given, groups = [], [], []
-    for chips, encoded in source.encoded(lambda c: None if answer_of(c) is None else c):
+    """Answers, and one row a chip that has one, counts and shows anything; it stands for as many as
+    the mean of its weights says."""
+    features, given, groups, repeats = [], [], [], []
+    weighted = False
+
+    def usable(chip: Chip) -> Chip | None:
+        return chip if is_counted(chip) and answer_of(chip) is not None else None
+
+    for chips, encoded in source.encoded(usable):
         vectors = encoded.scene().cpu().float()
         seen = encoded.seen.flatten(1).any(dim=1).tolist()
         for number, chip in enumerate(chips):
@@ -200,12 +206,15 @@ def _scene_rows(source: _Source, answer_of: Callable[[Chip], Any]) -> tuple[list
                 features.append(vectors[number])
                 given.append(answer_of(chip))
                 groups.append(chip.group)
+                repeats.append(1.0 if chip.weight is None else float(chip.weight.mean()))
+                weighted |= chip.weight is not None
     if not features:
         raise LabelError(f"none of the {len(source.samples)} training chips has an answer")
     count = len(features)
     blank = torch.zeros(count, dtype=torch.float64)
     even = torch.ones(count, dtype=torch.float64)
-    return given, Rows(Kind.VALUES, torch.stack(features), blank, even, groups, 1)
+    each = torch.tensor(repeats, dtype=torch.float64) if weighted else None
+    return given, Rows(Kind.VALUES, torch.stack(features), blank, even, groups, 1, repeats=each)
 
 
 def _scene_class(source: _Source, task: Task[Any], seed: int) -> Rows:

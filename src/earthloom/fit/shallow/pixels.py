@@ -119,7 +119,7 @@ class ValuedPixels:
         flat = np.sort(rng.permutation(np.flatnonzero(np.isfinite(values) & seen))[:PER_CHIP])
         rows, cols = np.unravel_index(flat, values.shape)
         repeat = _repeats(chip)[flat]
-        weights = np.full(len(flat), max(repeat.sum(), 1e-12) ** -0.5)
+        weights = np.full(len(flat), repeat.sum() ** -0.5 if len(flat) else 1.0)
         return Taken(rows, cols, values.ravel()[flat].astype(np.float64), weights, repeat)
 
     def _values(self, chip: Chip) -> NDArray[np.float32] | None:
@@ -127,7 +127,9 @@ class ValuedPixels:
         if not isinstance(target, PixelValues):
             return None
         check_unit(chip.id, target.unit, self.unit)
-        return target.values
+        if chip.weight is None:
+            return target.values
+        return np.where(chip.weight > 0, target.values, np.float32(np.nan))
 
 
 def check_unit(chip: str, given: str, wanted: str | None) -> None:

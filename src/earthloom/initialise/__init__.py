@@ -1,51 +1,35 @@
 """A first project file, with a word on every choice."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from itertools import cycle
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
-
 from earthloom.errors import ProjectError, choices
+from earthloom.initialise.subject import SUBJECTS, Subject, SubjectKind, as_scalar, split
 from earthloom.project import Project, load_project
 from earthloom.sensors import known_sensors
 from earthloom.stages import write_atomic
-from earthloom.world import CLASSES
-
-PALETTE = ("#1d5b36", "#e8c96b", "#2f74b5", "#c0392b", "#8e6bbf", "#d98c3f", "#7fb069", "#7f7f7f")
-"""Colours of classes, in turn; a legend wants others, which is one line each."""
 
 SIMULATED = "simulated"
 """What stands for the built-in simulated Earth."""
 
-_QUESTIONS = {
+_FIRST = {
+    "task": "What the map shows: class (one of several classes) or value (a number)",
     "archive": "Archive: a STAC API's address, a catalog.json, a .parquet, or simulated",
+}
+_QUESTIONS = {
     "sensors": "Sensors, with commas between, of: {known}\nSensors",
     "area": "Area: a vector file, or west,south,east,north in degrees",
     "start": "First day",
     "end": "Last day",
-    "labels": "Labels: a vector file with a column 'class', or a raster of codes",
-    "classes": "Classes, with commas between",
 }
-_DEFAULTS = {
-    "sensors": "sentinel-2-l2a",
-    "area": "area.geojson",
-    "labels": "labels.gpkg",
-    "classes": "forest,cropland,grassland,built-up,water",
-}
+_DEFAULTS = {"sensors": "sentinel-2-l2a", "area": "area.geojson"}
 _SIMULATED_DEFAULTS = {
     "sensors": "sentinel-2-l2a,sentinel-1-rtc,cop-dem-glo-30",
     "area": "archive/area.geojson",
-    "labels": "archive/labels.gpkg",
-    "classes": ",".join(each.name for each in sorted(CLASSES, key=lambda each: each.code)),
 }
-
-_PLAIN = re.compile(r"[A-Za-z./](?:[A-Za-z0-9_ ./-]*[A-Za-z0-9_/-])?")
-"""Text that needs no quotes in YAML, unless it stands for something else, such as `null`."""
 
 _TEXT = """\
 # What is mapped, from what, and how it is assessed. Every key: docs/project-file.md
@@ -62,18 +46,7 @@ grid: {{crs: auto, resolution: {resolution}}}   # metres; auto is the area's UTM
 sensors:                 # all: docs/reference/sensors.md
 {sensors}
 
-classes:                 # code 0 is nodata
-{classes}
-labels:
-  path: {labels}   # points or polygons with a class, or a raster of codes
-  column: class          # the vector file's column of class names or codes
-
-chips: {{size: 60}}        # pixels of the grid
-model: {{name: ridge}}     # or: forest, unet
-
-assess:
-  method: sample         # a probability sample of the map, written out for you to label
-"""
+{subject}"""
 
 
 @dataclass(frozen=True)
@@ -88,22 +61,28 @@ class Answers:
     start: date
     end: date
     labels: str
-    classes: tuple[str, ...]
-    """Names, in the order of their codes from 1."""
+    subject: Subject
 
 
 def gather(given: Mapping[str, str], ask: Callable[[str, str], str]) -> Answers:
-    """Answers from what is given by the names of `Answers`, as text with commas between; `ask`
-    (question, default) gives the others. ProjectError for a day or classes that are none."""
-    source = given.get("archive") or ask(_QUESTIONS["archive"], SIMULATED)
-    defaults = _SIMULATED_DEFAULTS if source == SIMULATED else _DEFAULTS
-    year = 2023 if source == SIMULATED else date.today().year - 1
-    defaults = {"start": f"{year}-01-01", "end": f"{year}-12-31", **defaults}
-    said = {
-        key: given.get(key) or ask(question.format(known=choices(known_sensors())), defaults[key])
-        for key, question in _QUESTIONS.items()
-        if key != "archive"
+    """Answers from what is given by the names of questions, as text with commas between; `ask`
+    (question, default) gives the others. ProjectError for a day, task or classes that are none, and
+    for what the task does not take."""
+    kind = _kind(given.get("task") or ask(_FIRST["task"], "class"), given)
+    source = given.get("archive") or ask(_FIRST["archive"], SIMULATED)
+    simulated = source == SIMULATED
+    year = 2023 if simulated else date.today().year - 1
+    defaults = {
+        "start": f"{year}-01-01",
+        "end": f"{year}-12-31",
+        **(_SIMULATED_DEFAULTS if simulated else _DEFAULTS),
+        **kind.defaults,
+        **(kind.simulated if simulated else {}),
     }
+    said: dict[str, str] = {}
+    for key, question in {**_QUESTIONS, **kind.questions}.items():
+        words = question.format(known=choices(known_sensors()))
+        said[key] = given.get(key) or ask(words, defaults[key].format(**said))
     return Answers(
         archive=source,
         sensors=split(said["sensors"]),
@@ -111,8 +90,25 @@ def gather(given: Mapping[str, str], ask: Callable[[str, str], str]) -> Answers:
         start=_day(said["start"]),
         end=_day(said["end"]),
         labels=said["labels"],
-        classes=parse_classes(said["classes"]),
+        subject=kind.made({**given, **said}),
     )
+
+
+def _kind(task: str, given: Mapping[str, str]) -> SubjectKind:
+    """What a task asks for; ProjectError for one that is not known, or that another's keys are
+    given for."""
+    name = task.strip().removeprefix("pixel-")
+    if name not in SUBJECTS:
+        raise ProjectError(f"unknown task '{task}'; known are: {choices(SUBJECTS)}")
+    kind = SUBJECTS[name]
+    others = {key for each in SUBJECTS.values() for key in each.keys} - kind.keys
+    wrong = sorted(others & set(given))
+    if wrong:
+        raise ProjectError(
+            f"'{wrong[0]}' has no place in a map of the task '{name}', which takes: "
+            f"{choices(kind.keys)}"
+        )
+    return kind
 
 
 def _day(text: str) -> date:
@@ -158,9 +154,26 @@ def project_text(file: Path, answers: Answers) -> str:
         end=answers.end,
         resolution=10,
         sensors="\n".join(_sensor_lines(name) for name in answers.sensors),
-        classes="\n".join(_class_lines(answers.classes)),
-        labels=_scalar(answers.labels),
+        subject=answers.subject.text(answers.labels),
     )
+
+
+def to_fill_in(project: Project) -> list[str]:
+    """Files that a project names, that are not there and that no stage makes, with what they must
+    hold."""
+    wanted: list[tuple[str, str]] = []
+    if isinstance(project.area, str) and project.area != "archive":
+        wanted.append((project.area, "the outline of what is mapped"))
+    if project.labels.path:
+        column = f"with a column '{project.labels.column}', or a raster"
+        wanted.append((project.labels.path, f"points or polygons {column}"))
+    made = project.path(project.archive.path) if project.archive.kind == "simulated" else None
+    return [
+        f"{name}: {words}"
+        for name, words in wanted
+        if not project.path(name).exists()
+        and (made is None or made not in project.path(name).parents)
+    ]
 
 
 def archive_lines(source: str) -> list[str]:
@@ -169,32 +182,19 @@ def archive_lines(source: str) -> list[str]:
         return ["kind: simulated", "path: archive"]
     address = source.startswith(("http://", "https://"))
     if source.endswith(".parquet") and not address:
-        return ["kind: geoparquet", f"path: {_scalar(source)}"]
+        return ["kind: geoparquet", f"path: {as_scalar(source)}"]
     if source.endswith(".json"):
-        return ["kind: catalog", f"path: {_scalar(source)}"]
+        return ["kind: catalog", f"path: {as_scalar(source)}"]
     if not address:
         raise ProjectError(
             f"'{source}' is no archive; valid: the address of a STAC API, a catalog.json, "
             "a .parquet of STAC items, simulated; a folder of files needs a pattern: see "
             "docs/project-file.md"
         )
-    lines = ["kind: api", f"url: {_scalar(source)}"]
+    lines = ["kind: api", f"url: {as_scalar(source)}"]
     if urlsplit(source).hostname == "planetarycomputer.microsoft.com":
         lines.append("sign: {kind: planetary-computer}   # its files want a token, free for all")
     return lines
-
-
-def parse_classes(text: str) -> tuple[str, ...]:
-    """Names between commas; ProjectError for fewer than two."""
-    names = split(text)
-    if len(names) < 2:
-        raise ProjectError(f"a map needs two classes or more; given: {choices(names)}")
-    return names
-
-
-def split(text: str) -> tuple[str, ...]:
-    """Words between commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _name(text: str) -> str:
@@ -207,30 +207,10 @@ def _area(text: str) -> str:
     try:
         bounds = [float(part) for part in split(text)]
     except ValueError:
-        return _scalar(text)
+        return as_scalar(text)
     return str(bounds)
 
 
 def _sensor_lines(name: str) -> str:
-    lines = f"  - name: {_scalar(name)}"
+    lines = f"  - name: {as_scalar(name)}"
     return lines + "\n    every: month         # clear observations of a month become one"
-
-
-def _class_lines(names: Sequence[str]) -> list[str]:
-    known = {each.name: each.colour for each in CLASSES}
-    return [
-        f'  - {{code: {code}, name: {_scalar(name)}, colour: "{known.get(name, colour)}"}}'
-        for code, (name, colour) in enumerate(zip(names, cycle(PALETTE)), start=1)
-    ]
-
-
-def _scalar(text: str) -> str:
-    """Text as YAML reads it back, quoted where it must be; on one line, inside braces too."""
-    if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text:
-        return text
-    escapes = {'"': '\\"', "\\": "\\\\"}
-    shown = (
-        escapes.get(each) or (each if each.isprintable() else f"\\U{ord(each):08x}")
-        for each in text
-    )
-    return '"' + "".join(shown) + '"'
