@@ -7,14 +7,10 @@ import torch
 from earthloom.encoders import Statistics
 from earthloom.encoders.catalogue import CATALOGUE, catalogued
 from earthloom.encoders.compose import build, config_of
-from earthloom.encoders.networks import NETWORKS
-from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import collate
 from earthloom.sample.samples import Listed
-
-ENCODERS.update(NETWORKS)
 
 
 def samples_of(dates):

@@ -1,19 +1,18 @@
 """What holds for every encoder over images, and for those made of others."""
 
-import numpy as np
+from dataclasses import replace
+from functools import cache
+
 import pytest
 import torch
 
-from earthloom.encoders import Statistics
-from earthloom.encoders.compose import build, config_of
-from earthloom.encoders.networks import NETWORKS
-from earthloom.encoders.registry import ENCODERS
+from earthloom.encoders import Statistics, contract
+from earthloom.encoders.compose import build
+from earthloom.encoders.location import located
+from earthloom.encoders.registry import BUILT_IN
 from earthloom.errors import ContractError
-from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import LayerBatch
-from earthloom.sample.room import collate_ragged
-
-ENCODERS.update(NETWORKS)
 
 TWO = ("2023-05", "2023-08")
 FINE = LayerSpec("optical", 10, ("red", "nir"), "1", TWO, (660.0, 840.0))
@@ -89,6 +88,11 @@ CONFIGS = {
         ],
         "width": 8,
     },
+    "unet": UNET,
+    "time features": {"name": "time-features", "radius": 1},
+    "change features": {"name": "change-features"},
+    "location alone": {"name": "location", "degrees": 4, "width": 8, "stride": 2},
+    "unet that is told its place": located(UNET, [layer.key for layer in ALL], width=8),
     "some layers": {"name": "some-layers", "keys": [RADAR.key], "encoder": UNET},
     "dofa": {"name": "dated", "encoder": DOFA, "dates": "mean"},
     "croma": {"name": "dated", "encoder": CROMA, "dates": "mean"},
@@ -112,9 +116,14 @@ CONFIGS = {
         {"name": "dated", "encoder": DOFA, "dates": "attention"}, "hypercolumn"
     ),
 }
-"""At sizes for tests; every name of `NETWORKS` is in one of them."""
-SUMS = ("copernicus", "dofa", "prithvi", "max of dates")
-"""Their first layer is a sum over bands without masks, in which the mean is nothing as well."""
+"""At sizes for tests; every encoder's name is in one of them."""
+BY_MEASURE = ("loom", "dofa", "croma", "copernicus-fm", "panopticon", "ssl4eo", "prithvi")
+"""Those that know a band by what it measures, or put bands in an order of their own."""
+NO_LAW = (("location alone", "what_was_seen_has_some"), ("some layers", "what_was_seen_has_some"))
+"""Where pixels, or some of the layers, play no part by design."""
+MEANS = ("copernicus", "dofa", "prithvi", "max of dates", "change", "time", "location alone")
+"""In which the mean is nothing as well: as most have a sum over bands without masks before all; or
+gaps are filled; or pixels play no part."""
 
 
 def layers_of(name):
@@ -125,6 +134,7 @@ def layers_of(name):
         "croma": (MULTI, MULTI_COARSE, RADAR),
         "prithvi": (HLS, HLS_COARSE),
         "ssl4eo": (RGB,),
+        "change": (FINE, COARSE, RADAR),
     }
     return next((layers for word, layers in sets.items() if word in name), ALL)
 
@@ -139,51 +149,19 @@ def statistics_for(layers):
     return {e.key: Statistics((0.5,) * len(e.bands), (0.3,) * len(e.bands)) for e in layers}
 
 
-def made(name, seed=0):
-    torch.manual_seed(seed)
+@cache
+def made(name):
+    """As no law changes what it is given, each is made once."""
+    torch.manual_seed(0)
     layers = layers_of(name)
-    encoder = build(CONFIGS[name], layers, statistics_for(layers))
-    # As after training: no layer is left at a value at which it hides what is before it.
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return encoder.eval()
+    return contract.ready(build(CONFIGS[name], layers, statistics_for(layers)))
 
 
-def chip(number, layers, shape=Shape2d(40, 64), clear=False, days=(19500, 19600)):
-    random = np.random.default_rng(number)
-    found = {}
-    for spec in layers:
-        times, size = len(spec.dates), (shape.rows // spec.factor, shape.cols // spec.factor)
-        pixels = random.random((times, len(spec.bands), *size)).astype(np.float32) + 0.01
-        valid = random.random((times, *size)) > (-1.0 if clear else 0.3)
-        pixels[~valid[:, None].repeat(len(spec.bands), 1)] = np.nan
-        found[spec.key] = Layer(spec, pixels, valid, np.array(days[:times], np.int32))
-    return Chip(f"c{number}", shape, found)
-
-
-def batch_of(layers, **more):
-    chips = [chip(number, layers, **more) for number in range(2)]
-    return collate_ragged(chips, {spec.key: spec for spec in layers})
-
-
-def with_layer(batch, key, change):
+def all_with(batch, key, value, valid):
+    """The same value in all pixels of a layer, seen or not."""
     layer = batch.layers[key]
-    new = {"pixels": layer.pixels.clone(), "valid": layer.valid.clone(), "days": layer.days.clone()}
-    change(new)
-    layers = dict(batch.layers) | {key: LayerBatch(**new)}
-    return type(batch)(batch.ids, layers, label=None)
-
-
-def outputs(encoder, batch):
-    with torch.inference_mode():
-        found = encoder(batch)
-    vector = () if found.vector is None else (found.vector,)
-    return [torch.where(found.seen[:, None], found.pixels, 0.0), *found.pyramid, *vector]
-
-
-def same(first, second):
-    return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(first, second, strict=True))
+    pixels, mask = torch.full_like(layer.pixels, value), torch.full_like(layer.valid, valid)
+    return replace(batch, layers=batch.layers | {key: LayerBatch(pixels, mask, layer.days)})
 
 
 ALL_BANDS = ("croma", "prithvi")
@@ -200,29 +178,19 @@ def test_every_encoder_is_tested():
             for inner in value.values() if isinstance(value, dict) else value:
                 yield from names(inner)
 
-    assert set(NETWORKS) <= {n for config in CONFIGS.values() for n in names(config)}
+    assert set(BUILT_IN) <= {n for config in CONFIGS.values() for n in names(config)}
 
 
 @every
-@pytest.mark.parametrize("shape", [Shape2d(2, 2), Shape2d(40, 64), Shape2d(34, 18)])
-def test_features_have_the_shapes_that_are_declared(name, shape):
-    encoder = made(name)
-    with torch.inference_mode():
-        found = encoder(batch_of(encoder.layers, shape=shape))
-    cells = tuple(-(-side // encoder.stride) for side in shape)
-    assert found.stride == encoder.stride
-    assert found.pixels.shape == (2, encoder.channels, *cells)
-    assert found.seen.shape == (2, *cells)
-    assert found.pixels.dtype == torch.float32
-    assert found.seen.dtype == torch.bool
-    assert found.scene().shape == (2, encoder.scene_channels)
-    assert all(torch.isfinite(image).all() for image in (found.pixels, *found.pyramid))
-    windows = set()
-    for image, level in zip(found.pyramid, encoder.pyramid, strict=True):
-        assert image.shape[:2] == (2, level.channels)
-        windows.add(tuple(side * level.stride for side in image.shape[-2:]))
-    assert len(windows) <= 1
-    assert all(w >= s for window in windows for w, s in zip(window, shape, strict=True))
+@pytest.mark.parametrize("law", contract.LAWS)
+def test_a_law_holds_of_every_encoder(name, law):
+    if (name, law) not in NO_LAW:
+        contract.LAWS[law](made(name), 0)
+
+
+@pytest.mark.parametrize("name", BY_MEASURE)
+def test_bands_permuted_with_their_wavelengths_change_nothing(name):
+    contract.bands_have_no_order(made(name))
 
 
 @pytest.mark.parametrize(
@@ -233,118 +201,23 @@ def test_a_chip_of_one_pixel_has_features(name):
     config = CONFIGS[name]
     if "fusion" in name:
         config = config | {"branches": branches(UNET, *((layer,) for layer in fine))}
+    if "place" in name:
+        config = located(UNET, [layer.key for layer in fine], width=8)
     torch.manual_seed(0)
     encoder = build(config, fine, statistics_for(fine)).eval()
     with torch.inference_mode():
-        found = encoder(batch_of(fine, shape=Shape2d(1, 1), clear=True))
+        found = encoder(contract.batch_of(encoder, shape=Shape2d(1, 1), clear=True))
     assert found.pixels.shape == (2, encoder.channels, 1, 1)
     assert torch.isfinite(found.pixels).all()
 
 
-@every
-def test_what_was_not_seen_has_no_influence(name):
+@pytest.mark.parametrize("name", [n for n in CONFIGS if not any(word in n for word in MEANS)])
+def test_a_missing_sensor_is_not_as_if_it_had_seen_the_mean(name):
     encoder = made(name)
-    batch = batch_of(encoder.layers)
-    other = batch
-    for key in batch.layers:
-
-        def loud(new):
-            new["pixels"][~new["valid"][:, :, None].expand_as(new["pixels"])] = 1e6
-
-        other = with_layer(other, key, loud)
-    assert same(outputs(encoder, batch), outputs(encoder, other))
-
-    def seen_changed(new):
-        new["pixels"] += 0.2
-
-    changed = with_layer(batch, away(encoder), seen_changed)
-    assert not same(outputs(encoder, batch), outputs(encoder, changed))
-
-
-@every
-def test_a_missing_sensor_is_as_one_that_saw_nothing(name):
-    """Whether a chip lacks a sensor, or all of it is under clouds, is the same; and it is not as if
-    the sensor had seen the mean."""
-    encoder = made(name)
-    key = away(encoder)
-    chips = [chip(number, encoder.layers, clear=True) for number in range(2)]
-    specs = {spec.key: spec for spec in encoder.layers}
-    lacking = dict(chips[0].layers)
-    del lacking[key]
-    without = collate_ragged([Chip("c0", chips[0].shape, lacking), chips[1]], specs)
-    assert without.layers[key].present.tolist() == [False, True]
-
-    def unseen(new):
-        new["pixels"][0], new["valid"][0] = torch.nan, False
-
-    full = collate_ragged(chips, specs)
-    clouded = outputs(encoder, with_layer(full, key, unseen))
-    found = outputs(encoder, without)
-    assert same(clouded, found)
-    assert same([each[1] for each in outputs(encoder, full)], [each[1] for each in found])
-    if any(word in name for word in SUMS):
-        return
-
-    def average(new):
-        new["pixels"][0] = 0.5
-
-    mean = outputs(encoder, with_layer(full, key, average))
-    assert not same(mean, found)
-
-
-@every
-def test_a_gradient_reaches_every_parameter(name):
-    encoder = made(name).train()
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
-            module.eval()
-    found = encoder(batch_of(encoder.layers, shape=Shape2d(64, 64), clear=True))
-    torch.manual_seed(1)
-    loss = (found.pixels * torch.rand_like(found.pixels)).sum() + found.scene().square().sum()
-    if found.pyramid:
-        loss = loss + sum((level * torch.rand_like(level)).sum() for level in found.pyramid)
-    if not loss.requires_grad:
-        assert not list(encoder.parameters())
-        return
-    loss.backward()
-    idle = [n for n, p in encoder.named_parameters() if p.requires_grad and p.grad is None]
-    zero = [n for n, p in encoder.named_parameters() if p.grad is not None and not p.grad.any()]
-    assert not idle
-    assert not zero
-
-
-@every
-def test_an_encoder_is_made_again_from_its_config(name):
-    encoder = made(name)
-    blank = {
-        e.key: Statistics((0.0,) * len(e.bands), (1.0,) * len(e.bands)) for e in encoder.layers
-    }
-    again = build(config_of(encoder), encoder.layers, blank)
-    again.load_state_dict(encoder.state_dict())
-    batch = batch_of(encoder.layers)
-    first, second = outputs(encoder, batch), outputs(again.eval(), batch)
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    for what in ("radius", "stride", "alignment", "is_local", "channels", "pyramid"):
-        assert getattr(encoder, what) == getattr(again, what)
-
-
-@every
-def test_other_bands_are_refused(name):
-    encoder = made(name)
-    encoder.check({spec.key: spec for spec in encoder.layers})
-    turned = {spec.key: spec for spec in encoder.layers}
-    first = encoder.layers[0]
-    turned[first.key] = first.with_bands(tuple(reversed(range(len(first.bands)))))
-    with pytest.raises(ContractError, match=f"bands = .*{first.bands[1]}"):
-        encoder.check(turned)
-
-
-@every
-def test_a_window_may_start_on_the_alignment(name):
-    encoder = made(name)
-    assert encoder.alignment % encoder.stride == 0
-    assert all(encoder.alignment % level.stride == 0 for level in encoder.pyramid)
-    assert encoder.radius >= 0
+    batch, key = contract.batch_of(encoder, clear=True), away(encoder)
+    unseen = all_with(batch, key, torch.nan, False)
+    average = all_with(batch, key, 0.5, True)
+    assert not contract.same(*(contract.outputs(encoder, each) for each in (unseen, average)))
 
 
 def test_an_unknown_encoder_is_named_with_the_valid_ones():
@@ -352,17 +225,3 @@ def test_an_unknown_encoder_is_named_with_the_valid_ones():
         build({"name": "resnet"}, ALL, statistics_for(ALL))
     with pytest.raises(ContractError, match="depth"):
         build({"name": "raw", "depth": 3}, ALL, statistics_for(ALL))
-
-
-@pytest.mark.parametrize(
-    "name", ["dofa", "croma", "copernicus-fm", "panopticon", "ssl4eo", "prithvi"]
-)
-def test_published_encoders_give_nearly_the_same_in_bf16(name):
-    encoder = made(name)
-    batch = batch_of(encoder.layers)
-    exact = outputs(encoder, batch)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = outputs(encoder, batch)
-    for first, second in zip(exact, rough, strict=True):
-        assert second.dtype == torch.float32
-        assert (first - second).norm() < 0.05 * first.norm()

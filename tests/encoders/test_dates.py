@@ -10,13 +10,9 @@ from earthloom.encoders import Statistics
 from earthloom.encoders.base import Level
 from earthloom.encoders.compose import build, encoders_for
 from earthloom.encoders.dates import DATES, code_of
-from earthloom.encoders.networks import NETWORKS
-from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.batch import collate
-
-ENCODERS.update(NETWORKS)
 
 LEVELS = (Level(4, 2), Level(8, 4))
 every_way = pytest.mark.parametrize("way", DATES)

@@ -10,14 +10,10 @@ from earthloom.encoders import Statistics
 from earthloom.encoders.base import Level
 from earthloom.encoders.compose import build
 from earthloom.encoders.decoders import DECODERS, make_decoder
-from earthloom.encoders.networks import NETWORKS
-from earthloom.encoders.registry import ENCODERS
 from earthloom.encoders.timm_backbone import TimmEncoder
 from earthloom.errors import ContractError, DataError
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
-
-ENCODERS.update(NETWORKS)
 
 SPEC = LayerSpec("s", 10, ("red", "green"), "1", ("1",), (660.0, 560.0))
 STATISTICS = {SPEC.key: Statistics((0.0, 0.0), (1.0, 1.0))}

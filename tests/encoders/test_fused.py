@@ -7,13 +7,9 @@ import torch
 from earthloom.encoders import Statistics
 from earthloom.encoders.compose import GROUPS, build, encoders_for
 from earthloom.encoders.fused import Fused, SomeLayers
-from earthloom.encoders.networks import NETWORKS
-from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.room import collate_ragged
-
-ENCODERS.update(NETWORKS)
 
 FINE = LayerSpec("optical", 10, ("red", "nir"), "1", ("1",), (660.0, 840.0))
 COARSE = LayerSpec("optical", 20, ("swir",), "1", ("1",), (1610.0,), factor=2)

@@ -11,7 +11,6 @@ from earthloom.encoders import Statistics
 from earthloom.encoders.compose import build, config_of
 from earthloom.encoders.location import Location, located
 from earthloom.encoders.location_harmonics import harmonics, middle_of, middles_of
-from earthloom.encoders.registry import ENCODERS
 from earthloom.errors import ContractError
 from earthloom.sample import Chip, Layer, LayerSpec, Place, Shape2d
 from earthloom.sample.batch import collate
@@ -19,11 +18,6 @@ from earthloom.sample.batch import collate
 FINE = LayerSpec("optical", 10, ("red", "nir"), "1", ("2023-05",), (660.0, 840.0))
 STATISTICS = {FINE.key: Statistics((0.5, 0.5), (0.3, 0.3))}
 SHAPE = Shape2d(16, 24)
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    monkeypatch.setitem(ENCODERS, Location.name, Location)
 
 
 def _place(longitude, latitude):
@@ -154,3 +148,16 @@ def test_fused_with_another_encoder_the_place_counts_where_it_is_known():
     again = build(config_of(encoder), (FINE,), STATISTICS).eval()
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(here).pixels, one)
+
+
+def test_a_located_model_trains_beside_a_chip_that_saw_nothing():
+    """Each branch then looks at the other chips alone, which keep their places."""
+    torch.manual_seed(0)
+    config = located({"name": "unet", "width": 4, "levels": 2}, [FINE.key], width=8)
+    encoder = build(config, (FINE,), STATISTICS).train()
+    batch = _batch([_place(11, 47), _place(100, -30), _place(-60, -10)])
+    batch.layers[FINE.key].valid[1] = False
+    found = encoder(batch)
+    found.pixels.sum().backward()
+    assert found.seen.flatten(1).any(dim=1).tolist() == [True, False, True]
+    assert all(p.grad is not None for p in encoder.parameters())

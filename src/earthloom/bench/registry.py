@@ -101,7 +101,6 @@ def adaptation_notes() -> Mapping[str, str]:
     return {name: " ".join(text.split("\n\n")[0].split()) for name, text in found.items()}
 
 
-@cache
 def encoders() -> Mapping[str, MakeEncoder]:
     """All encoders by name."""
     return {name: entry.make for name, entry in CATALOGUE.items()} | dict(OWN_ENCODERS)

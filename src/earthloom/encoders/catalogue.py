@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from earthloom.encoders.base import Encoder, Statistics
 from earthloom.encoders.compose import Config, dated, encoders_for
 from earthloom.encoders.random_conv import RandomConv
+from earthloom.encoders.registry import others
 from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec, Samples
 
@@ -63,7 +64,7 @@ _RESNET = {"name": "timm", "architecture": "resnet18"}
 _VIT = {"name": "timm", "architecture": "vit_tiny_patch16_224"}
 _DOFA = {"name": "dofa"}
 
-CATALOGUE: Mapping[str, Entry] = {
+OWN: Mapping[str, Entry] = {
     "raw": Entry(_untrained({"name": "raw"}), "the bands themselves, standardised, with masks"),
     "random-conv": Entry(
         _random_conv, "random convolutional features from training patches (MOSAIKS)"
@@ -82,6 +83,28 @@ CATALOGUE: Mapping[str, Entry] = {
         "DOFA small of TorchGeo, random weights, by wavelength; dates averaged",
     ),
 }
+"""Those of this package."""
+
+
+class _Catalogue(Mapping[str, Entry]):
+    """And those of others, as their constructor makes them of layers and statistics alone."""
+
+    def __getitem__(self, name: str) -> Entry:
+        return OWN[name] if name in OWN else _of_others(name, others()[name])
+
+    def __iter__(self) -> Iterator[str]:
+        yield from OWN
+        yield from (name for name in others() if name not in OWN)
+
+    def __len__(self) -> int:
+        return len({*OWN, *others()})
+
+
+def _of_others(name: str, source: str) -> Entry:
+    return Entry(_untrained({"name": name}), f"as {source} makes it")
+
+
+CATALOGUE: Mapping[str, Entry] = _Catalogue()
 """By the name that a table of results has."""
 
 

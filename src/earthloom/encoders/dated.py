@@ -20,7 +20,7 @@ from earthloom.encoders.base import (
 )
 from earthloom.encoders.compose import build, config_of, moves
 from earthloom.encoders.dates import DATES
-from earthloom.encoders.planes import present_in, rows_of, share_in_cells, spread
+from earthloom.encoders.planes import days_of, present_in, rows_of, share_in_cells, spread
 from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
@@ -72,7 +72,8 @@ class Dated(Around):
             _fitting(share_in_cells(seen, stride), image)
             for stride, image in zip(strides, images, strict=True)
         ]
-        fused = self.fusion(images, shares, self._days(batch))
+        moving = [spec for spec in self.layers if moves(spec)]
+        fused = self.fusion(images, shares, days_of(moving, batch))
         return Features(
             fused[-1],
             (shares[-1] > 0).any(dim=1),
@@ -104,7 +105,8 @@ class Dated(Around):
                 _repeated(layer.measured, times),
             )
         ids = tuple(f"{name} {time}" for name in batch.ids for time in range(self.times))
-        return Batch(ids, layers, label=None)
+        places = tuple(place for place in batch.places for _ in range(self.times))
+        return Batch(ids, layers, label=None, places=places)
 
     def _encoded(self, single: Batch) -> Features:
         if not self.training:
@@ -123,14 +125,6 @@ class Dated(Around):
         moving = [batch.layers[spec.key] for spec in self.layers if moves(spec)]
         masks = [mask_on_base_grid(layer.valid, shape) for layer in moving]
         return torch.stack(masks).any(dim=0)
-
-    def _days(self, batch: Batch) -> Tensor:
-        """(B, T) of the first layer that has a date at all."""
-        moving = [batch.layers[spec.key] for spec in self.layers if moves(spec)]
-        days = moving[0].days
-        for layer in moving[1:]:
-            days = torch.where(days == 0, layer.days, days)
-        return days
 
     def _vector(self, each: Features, seen: Tensor) -> Tensor | None:
         """(B, V) the mean of the dates' vectors, weighed by the share of the chip that was seen."""

@@ -102,12 +102,13 @@ class Fused(Encoder):
         states, gates = [], []
         for at, encoder in enumerate(self._encoders):
             features = self._encoded(encoder, batch)
-            state = self.project[at](self.norm[at](features.pixels))
+            state = self.project[at](self.norm[at](features.pixels)).float()
             state = resampled(state, encoder.stride, self.stride)[..., :rows, :cols]
             times = encoder.stride // self.stride
             seen = features.seen.repeat_interleave(times, -2).repeat_interleave(times, -1)
             states.append(state)
-            gates.append(self.gate[at](state).masked_fill(~seen[:, None, :rows, :cols], -torch.inf))
+            gate = self.gate[at](state).float()
+            gates.append(gate.masked_fill(~seen[:, None, :rows, :cols], -torch.inf))
         weights = _softmax(torch.stack(gates))
         pixels = (torch.stack(states) * weights).sum(dim=0)
         # What does not change in time is features, and no sight of anything.

@@ -114,9 +114,15 @@ class Location(Encoder):
         )
 
     def at(self, middles: Tensor) -> Tensor:
-        """(B, F) features of longitudes and latitudes (B, 2) in degrees, float64."""
+        """(B, F) features of longitudes and latitudes (B, 2) in degrees, float64.
+
+        Always in the precision of the weights: a sine of 30 times a number has no digit left of
+        one in bfloat16.
+        """
         basis = harmonics(middles, self.degrees)
-        features: Tensor = self.net(basis.to(next(self.parameters()).dtype))
+        weight = next(self.parameters())
+        with torch.autocast(weight.device.type, enabled=False):
+            features: Tensor = self.net(basis.to(weight.dtype))
         return features
 
 

@@ -103,7 +103,8 @@ def resampled(image: Tensor, stride: int, to: int) -> Tensor:
 
 
 def rows_of(batch: Batch, layers: Sequence[LayerSpec], rows: Tensor) -> Batch:
-    """Some of the chips of a batch, with some layers, by their positions `rows` (b,) int64."""
+    """Some of the chips of a batch, with some layers, by their positions `rows` (b,) int64: what an
+    encoder looks at, without labels."""
     chosen = {}
     for spec in layers:
         layer = batch.layers[spec.key]
@@ -114,7 +115,15 @@ def rows_of(batch: Batch, layers: Sequence[LayerSpec], rows: Tensor) -> Batch:
             None if layer.dated is None else layer.dated[rows],
             None if layer.measured is None else layer.measured[rows],
         )
-    return Batch(tuple(batch.ids[row] for row in rows.tolist()), chosen, label=None)
+    at = rows.tolist()
+    return Batch(
+        tuple(batch.ids[row] for row in at),
+        chosen,
+        label=None,
+        mean=None if batch.mean is None else batch.mean[rows],
+        covariance=None if batch.covariance is None else batch.covariance[rows],
+        places=tuple(batch.places[row] for row in at) if batch.places else (),
+    )
 
 
 def only_layers(batch: Batch, layers: Sequence[LayerSpec]) -> Batch:
@@ -136,6 +145,17 @@ def spread(features: Features, rows: Tensor, count: int) -> Features:
         features.stride,
         features.shape,
     )
+
+
+def days_of(layers: Sequence[LayerSpec], batch: Batch) -> Tensor:
+    """(B, T) days since 1970-01-01 of the first of the layers that saw anything on a date; 0 where
+    none did. So a layer under clouds is as one that is missing; `layers` have the same dates."""
+    days = torch.zeros_like(batch.layers[layers[0].key].days)
+    for spec in layers:
+        layer = batch.layers[spec.key]
+        seen = layer.valid.flatten(2).any(dim=2)
+        days = torch.where((days == 0) & seen, layer.days, days)
+    return days
 
 
 def present_in(batch: Batch, layers: Sequence[LayerSpec]) -> Tensor:

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from earthloom.encoders.base import Features, Statistics
 from earthloom.encoders.compose import moves
 from earthloom.encoders.plain import CELL, Plain, as_image
-from earthloom.encoders.planes import share_in_cells
+from earthloom.encoders.planes import days_of, share_in_cells
 from earthloom.encoders.published import (
     Layout,
     Taken,
-    days_of,
     ordered,
     published_image,
     seen_each_date,
@@ -150,7 +149,7 @@ class Prithvi(Plain):
         """(B, T or 1, F) what times and places add to every token of a date; None for neither."""
         parts = []
         if self.dated:
-            codes = time_codes(days_of(self, batch), self.width)
+            codes = time_codes(days_of(self.layers, batch), self.width)
             parts.append(self.net.temporal_embed_enc["scale"] * codes)
         if self.located:
             if not batch.places:

@@ -120,14 +120,6 @@ def seen_each_date(encoder: Encoder, batch: Batch) -> Tensor:
     return torch.stack(masks).any(dim=0)
 
 
-def days_of(encoder: Encoder, batch: Batch) -> Tensor:
-    """(B, T) days since 1970-01-01 of the first layer that has a date at all; 0 without any."""
-    days = batch.layers[encoder.layers[0].key].days
-    for spec in encoder.layers[1:]:
-        days = torch.where(days == 0, batch.layers[spec.key].days, days)
-    return days
-
-
 @dataclass(frozen=True)
 class Layout:
     """How a file of weights names what an encoder needs."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from earthloom.encoders.base import Features, Statistics
 from earthloom.encoders.loom.bands import facts_of
 from earthloom.encoders.plain import CELL, Plain, as_image
-from earthloom.encoders.published import Layout, days_of, one_date
+from earthloom.encoders.planes import days_of
+from earthloom.encoders.published import Layout, one_date
 from earthloom.encoders.torchgeo import GRID, flat_bands, places_on
 from earthloom.errors import ContractError
 from earthloom.sample import LayerSpec, Shape2d
@@ -86,7 +87,7 @@ class Copernicus(Plain):
 
     def forward(self, batch: Batch) -> Features:
         image, cells = self._for_net(flat_bands(self, batch))
-        state = self._embedded(image, cells, days_of(self, batch)[:, 0])
+        state = self._embedded(image, cells, days_of(self.layers, batch)[:, 0])
         levels = []
         for at, block in enumerate(self.net.blocks):
             state = block(state)

@@ -138,7 +138,8 @@ class UNet(Encoder):
         for pixels, valid in _planes(self, batch, shape):
             joined = torch.cat([pixels, valid[:, :, None].to(pixels.dtype)], dim=2)
             planes.append(joined.flatten(1, 2))
-        return Features(self.body(torch.cat(planes, dim=1)), seen)
+        # Float as all features are, also where autocast has the network work in bfloat16.
+        return Features(self.body(torch.cat(planes, dim=1)).float(), seen)
 
 
 def _planes(encoder: Encoder, batch: Batch, shape: Shape2d) -> Iterator[tuple[Tensor, Tensor]]:

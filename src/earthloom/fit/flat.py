@@ -137,6 +137,8 @@ def in_pieces(batch: Batch, size: int) -> list[tuple[Batch, int]]:
 
 def _taken(batch: Batch, at: Tensor) -> Batch:
     """Some windows of a batch, as views where they lie side by side."""
+    if batch.places:
+        batch = replace(batch, places=tuple(batch.places[each] for each in at.tolist()))
     first, last = int(at[0]), int(at[-1])
     if last - first + 1 == len(at):
         return each_tensor(batch, lambda tensor: tensor[first : last + 1])

@@ -213,7 +213,7 @@ def _task(config: Mapping[str, Any]) -> Task[Any]:
     return task
 
 
-def _registered(registry: dict[str, Any], name: str, what: str) -> Any:
+def _registered(registry: Mapping[str, Any], name: str, what: str) -> Any:
     if name not in registry:
         raise DataError(f"the model has an unknown {what} '{name}'; known: {choices(registry)}")
     return registry[name]

@@ -18,6 +18,7 @@ from earthloom.fit import Model, save_model
 from earthloom.fit.model import CARD
 from earthloom.fit.plan import Plan
 from earthloom.grid import Area
+from earthloom.grid.boxes import place_of
 from earthloom.maps import FEATURES, ITEM, MAP
 from earthloom.maps.clip import clip_of
 from earthloom.maps.cog import StripWriter, write_class_names
@@ -185,6 +186,7 @@ def write_rasters(
         folder=folder / WORK / f"{asked}.{job}",
         batch=settings.plan.batch,
         moments=inputs.moments,
+        place=place_of(area.box),
     )
     do_work(work, area, folder, tick, workers)
     # Under another name first: what a straggler still writes has no place to go to.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from earthloom.errors import ContractError, choices
+from earthloom.grid.boxes import place_of
 from earthloom.maps.clip import clip_of
 from earthloom.maps.equal_area import EqualArea, on_grid
 from earthloom.maps.objects_files import FORMATS, check_formats, thing_writer, write_formats
@@ -162,6 +163,7 @@ def _work_of(
         batch=settings.batch,
         clip=clip_of(inputs.area.outline, inputs.area.box),
         moments=inputs.moments,
+        place=place_of(inputs.area.box),
     )
 
 

@@ -27,7 +27,7 @@ from earthloom.maps.part_work import PartWork, turn
 from earthloom.maps.predict import ahead
 from earthloom.maps.sources import PixelSource
 from earthloom.maps.tiling import Layout, Looks, Part, Tiling
-from earthloom.sample import Moments, Shape2d, Window
+from earthloom.sample import Moments, Place, Shape2d, Window
 
 if TYPE_CHECKING:
     from earthloom.sample.batch import Batch
@@ -99,6 +99,7 @@ class FindWork(PartWork):
     batch: int
     clip: Clip | None = None
     moments: Moments | None = None
+    place: Place | None = None
 
     def make(self, part: Part, path: Path) -> int:
         """Finds the things of a part and writes its file; returns how many."""

@@ -11,7 +11,7 @@ from earthloom.maps.parts import is_whole
 from earthloom.maps.predict import PartPixels
 from earthloom.maps.sources import PixelSource
 from earthloom.maps.tiling import Layout, Part
-from earthloom.sample import Moments, Window
+from earthloom.sample import Moments, Place, Window
 
 turn = Lock()
 """One part at a time has the model of this process. The next one reads its first windows meanwhile,
@@ -32,6 +32,8 @@ class PartWork(ABC):
     """Windows, at most, that the model is given at a time."""
     moments: Moments | None
     """Of the area, where the model compares with it."""
+    place: Place | None
+    """Of the area's base grid, for encoders that look at where a chip is."""
 
     @property
     @abstractmethod
@@ -61,7 +63,7 @@ class PartWork(ABC):
         """The pixels of a part's windows of which anything is mapped."""
         wanted = self._wanted(self.layout.windows(part))
         opened = self.pixels.open()
-        return PartPixels(opened, self.layout, part, self.batch, wanted, self.moments)
+        return PartPixels(opened, self.layout, part, self.batch, wanted, self.moments, self.place)
 
     def _wanted(self, windows: Sequence[Window]) -> frozenset[Window]:
         """Those windows of which anything is mapped."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from earthloom.maps.blend import Sums, weights_along
 from earthloom.maps.tiling import Layout, Part
-from earthloom.sample import Chip, Layer, LayerSpec, Moments, Shape2d, Window
+from earthloom.sample import Chip, Layer, LayerSpec, Moments, Place, Shape2d, Window
 from earthloom.sample.batch import Batch, collate
 
 READ = 256
@@ -86,6 +86,8 @@ class PartPixels:
     wanted: frozenset[Window]
     """Those windows of which anything is mapped."""
     moments: Moments | None = None
+    place: Place | None = None
+    """Of the base grid, for encoders that look at where a chip is."""
 
     def batches(self) -> Iterator["Windows"]:
         """The windows of a part that are wanted and were seen, row by row, in batches of one
@@ -107,7 +109,9 @@ class PartPixels:
                 layers = pieces.window(window)
                 if _anything_seen(layers):
                     name = f"{window.row}_{window.col}"
-                    yield row, col, Chip(name, window.shape, layers, moments=self.moments)
+                    place = None if self.place is None else self.place.window(window)
+                    chip = Chip(name, window.shape, layers, place=place, moments=self.moments)
+                    yield row, col, chip
 
 
 @dataclass(frozen=True)

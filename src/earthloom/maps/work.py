@@ -12,7 +12,7 @@ from earthloom.maps.predict import ahead, predict_part
 from earthloom.maps.sources import ModelSource, PixelSource
 from earthloom.maps.tiling import Layout, Part
 from earthloom.memory import give_back_memory
-from earthloom.sample import Moments
+from earthloom.sample import Moments, Place
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class MapWork(PartWork):
     folder: Path
     batch: int
     moments: Moments | None = None
+    place: Place | None = None
 
     @property
     def clip(self) -> Clip | None:

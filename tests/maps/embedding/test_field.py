@@ -20,8 +20,10 @@ from rio_cogeo import cog_validate
 from earthloom.cube import LayerPlan, Step, open_cube
 from earthloom.cube.store import CubeWriter, write_tile
 from earthloom.encoders import Statistics
+from earthloom.encoders.location import Location
 from earthloom.encoders.random_conv import RandomConv
 from earthloom.errors import ContractError, DataError, LabelError
+from earthloom.fit.plan import Plan
 from earthloom.grid import Area, parse_cell
 from earthloom.maps.embedding import (
     FieldInputs,
@@ -123,6 +125,16 @@ def test_a_field_is_the_encoders_features_turned_and_rounded(tmp_path):
     assert (stored[:, ~seen] == -128).all()
     assert np.abs(stored[:, seen] - 127 * wanted[:, seen]).max() < 0.51
     assert np.abs(stored[:, seen].astype(int)).max() <= 127
+
+
+def test_windows_of_a_field_say_where_they_are(tmp_path):
+    inputs = _inputs(tmp_path / "cube")
+    (spec,) = inputs.encoder.layers
+    torch.manual_seed(0)
+    location = Location((spec,), {spec.key: Statistics((0.4,) * 4, (0.2,) * 4)}, width=8).eval()
+    settings = replace(SETTINGS, plan=Plan(batch=2))
+    field = write_field(replace(inputs, encoder=location), settings, tmp_path / "field", _quiet)
+    assert (_whole(field)[0] != -128).mean() > 0.9
 
 
 def test_files_say_what_they_hold(made):

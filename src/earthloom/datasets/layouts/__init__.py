@@ -24,7 +24,7 @@ from earthloom.datasets.layouts.voc import read_voc_boxes
 from earthloom.datasets.layouts.yolo import read_yolo, read_yolo_instances
 from earthloom.datasets.samples import Expected, LabelledSamples, check_scale
 from earthloom.errors import DataError, choices
-from earthloom.sensors import Sensor
+from earthloom.sensors import Sensor, load_sensor
 
 Option = str | float | int | bool | Sequence[str] | Sequence[int]
 
@@ -92,8 +92,10 @@ def read_layout(
         raise DataError(
             f"the layout '{layout}' needs the option '{needed[0]}'; {place} holds: {there}"
         )
+    # A table beside the data goes before a built-in one of the same name.
+    known_sensor = load_sensor(sensor, place) if isinstance(sensor, str) else sensor
     imagery = Imagery.of(
-        sensor, bands, gsd, _number("scale", scale), _number("nodata value", nodata)
+        known_sensor, bands, gsd, _number("scale", scale), _number("nodata value", nodata)
     )
     samples = as_told(read(place, imagery, **options), gsd)
     if check:

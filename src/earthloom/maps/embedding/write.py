@@ -122,6 +122,7 @@ def write_field(
         folder=work,
         batch=settings.plan.batch,
         moments=inputs.moments,
+        place=place_of(area.box),
     )
     do_work(map_work, area, folder, tick, workers)
     projection.write(folder / PROJECTION)
