@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earthloom.encoders.location import Location
 from earthloom.encoders.unet import UNet
 from earthloom.errors import ProjectError
 from earthloom.fit import Model
@@ -16,6 +18,7 @@ from earthloom.fit.model import Member
 from earthloom.fit.plan import Plan
 from earthloom.fit.predictor import Predictor
 from earthloom.fit.statistics import statistics_of
+from earthloom.sample import Place
 from earthloom.sample.batch import collate
 from earthloom.tasks.heads import ConvHead
 
@@ -86,4 +89,14 @@ def test_a_predictor_gets_the_same_batch_again(chips, task):
     assert first.batch > 1
     assert first.bytes <= 2_000_000  # each of two lanes has half
     assert batch_for(predictor, window, 4_000_000, most=2).batch == 2
+    predictor.close()
+
+
+def test_windows_of_a_located_model_keep_their_place(chips, task):
+    place = Place("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), chips[0].shape)
+    window = collate([replace(chips[0], place=place)])
+    encoder = Location(tuple(chips.specs.values()), statistics_of(chips), degrees=2, width=8)
+    model = Model((Member(encoder.eval(), ConvHead(8, 3).eval()),), task, None, {})
+    predictor = Predictor(model, Plan())
+    assert batch_for(predictor, window, 4_000_000, most=4).batch == 4
     predictor.close()

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -149,6 +149,7 @@ def _on_gpu(predictor: Predictor, window: Batch) -> Callable[[int], int]:
 def _repeated(window: Batch, count: int) -> Batch:
     """The first window of a batch, so many times."""
     assert windows_in(window) >= 1
+    window = replace(window, places=window.places[:1] * count)
     return each_tensor(window, lambda tensor: tensor[:1].repeat(count, *[1] * (tensor.ndim - 1)))
 
 
