@@ -16,6 +16,7 @@ from earthloom.fit.flat import (
     MaskedInside,
     each_tensor,
     in_pieces,
+    taken,
     tensors_of,
     windows_in,
 )
@@ -122,8 +123,7 @@ def test_bytes_hang_neither_on_lanes_nor_on_neighbours(lanes, size, order, chann
     network, batch = _KEPT["network"], _KEPT["batch"]
     plan = Plan(channels_last=channels_last, batch=size)
     wanted = _predicted(network, plan, batch)[order]
-    other = dataclasses.replace(batch, places=tuple(batch.places[each] for each in order))
-    found = _predicted(network, plan, each_tensor(other, lambda tensor: tensor[order]), lanes)
+    found = _predicted(network, plan, taken(batch, torch.tensor(order)), lanes)
     assert torch.equal(found.nan_to_num(-1), wanted.nan_to_num(-1))
 
 

@@ -92,6 +92,18 @@ class Plain(Encoder, ABC):
         resized = F.interpolate(flat, size=size, mode="bilinear")
         return resized.reshape(*image.shape[:-2], *size), cells
 
+    def _through(
+        self, state: Tensor, norm: nn.Module, cells: Shape2d
+    ) -> tuple[list[Tensor], Tensor]:
+        """Levels (B, F, h, w), normalised, after the blocks that are read, and the last tokens
+        (B, 1 + h w, F); of tokens of which the first is that of the whole."""
+        levels = []
+        for at, block in enumerate(self.blocks):
+            state = block(state)
+            if at in self.taps:
+                levels.append(as_image(norm(state[:, 1:]), cells))
+        return levels, state
+
     def _features(self, batch: Batch, levels: list[Tensor], vector: Tensor | None) -> Features:
         """Of levels (B, F, h, w) over the padded window."""
         shape = base_shape(self.layers, batch)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from earthloom.encoders.base import Features, Statistics
-from earthloom.encoders.plain import CELL, Plain, as_image
+from earthloom.encoders.plain import CELL, Plain
 from earthloom.encoders.planes import bands_of
 from earthloom.encoders.published import Layout, one_date
 from earthloom.errors import ContractError, choices
@@ -72,12 +72,7 @@ class Dofa(Plain):
 
     def forward(self, batch: Batch) -> Features:
         image, cells = self._for_net(flat_bands(self, batch))
-        state = self._embedded(image, cells)
-        levels = []
-        for at, block in enumerate(self.net.blocks):
-            state = block(state)
-            if at in self.taps:
-                levels.append(as_image(self.net.fc_norm(state[:, 1:]), cells))
+        levels, _ = self._through(self._embedded(image, cells), self.net.fc_norm, cells)
         return self._features(batch, levels, None)
 
     def _embedded(self, image: Tensor, cells: Shape2d) -> Tensor:

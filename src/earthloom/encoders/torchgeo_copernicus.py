@@ -11,7 +11,7 @@ from torch import Tensor
 
 from earthloom.encoders.base import Features, Statistics
 from earthloom.encoders.loom.bands import facts_of
-from earthloom.encoders.plain import CELL, Plain, as_image
+from earthloom.encoders.plain import CELL, Plain
 from earthloom.encoders.planes import days_of
 from earthloom.encoders.published import Layout, one_date
 from earthloom.encoders.torchgeo import GRID, flat_bands, places_on
@@ -88,11 +88,7 @@ class Copernicus(Plain):
     def forward(self, batch: Batch) -> Features:
         image, cells = self._for_net(flat_bands(self, batch))
         state = self._embedded(image, cells, days_of(self.layers, batch)[:, 0])
-        levels = []
-        for at, block in enumerate(self.net.blocks):
-            state = block(state)
-            if at in self.taps:
-                levels.append(as_image(self.net.fc_norm(state[:, 1:]), cells))
+        levels, _ = self._through(state, self.net.fc_norm, cells)
         return self._features(batch, levels, None)
 
     def _embedded(self, image: Tensor, cells: Shape2d, days: Tensor) -> Tensor:

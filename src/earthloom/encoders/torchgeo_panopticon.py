@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from earthloom.encoders.base import Features, Statistics
 from earthloom.encoders.loom.bands import facts_of
-from earthloom.encoders.plain import Plain, as_image
+from earthloom.encoders.plain import Plain
 from earthloom.encoders.published import Layout, one_date
 from earthloom.encoders.torchgeo import flat_bands, places_on
 from earthloom.errors import ContractError, choices
@@ -92,11 +92,7 @@ class Panopticon(Plain):
         tokens = net.patch_embed(given)
         whole = net.cls_token.expand(len(image), -1, -1)
         state = torch.cat([whole, tokens], dim=1) + places_on(net.pos_embed, cells, _GRID)
-        levels = []
-        for at, block in enumerate(self.blocks):
-            state = block(state)
-            if at in self.taps:
-                levels.append(as_image(net.norm(state)[:, 1:], cells))
+        levels, state = self._through(state, net.norm, cells)
         return self._features(batch, levels, net.norm(state)[:, 0].float())
 
     def _lacking(self, batch: Batch) -> Tensor:

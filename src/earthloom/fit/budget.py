@@ -3,13 +3,13 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from earthloom.errors import ProjectError
-from earthloom.fit.flat import each_tensor, windows_in
+from earthloom.fit.flat import each_tensor, taken, windows_in
 from earthloom.fit.predictor import Predictor
 from earthloom.sample.batch import Batch
 
@@ -149,8 +149,7 @@ def _on_gpu(predictor: Predictor, window: Batch) -> Callable[[int], int]:
 def _repeated(window: Batch, count: int) -> Batch:
     """The first window of a batch, so many times."""
     assert windows_in(window) >= 1
-    window = replace(window, places=window.places[:1] * count)
-    return each_tensor(window, lambda tensor: tensor[:1].repeat(count, *[1] * (tensor.ndim - 1)))
+    return taken(window, torch.zeros(count, dtype=torch.int64))
 
 
 def _bytes_of(batch: Batch) -> int:

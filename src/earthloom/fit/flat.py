@@ -131,12 +131,13 @@ def in_pieces(batch: Batch, size: int) -> list[tuple[Batch, int]]:
         count = len(at)
         if count < size:
             at = torch.cat([at, at[-1:].expand(size - count)])
-        pieces.append((_taken(batch, at), count))
+        pieces.append((taken(batch, at), count))
     return pieces
 
 
-def _taken(batch: Batch, at: Tensor) -> Batch:
-    """Some windows of a batch, as views where they lie side by side."""
+def taken(batch: Batch, at: Tensor) -> Batch:
+    """The windows of a batch at positions (n,), with their places; as views where they lie side by
+    side."""
     if batch.places:
         batch = replace(batch, places=tuple(batch.places[each] for each in at.tolist()))
     first, last = int(at[0]), int(at[-1])

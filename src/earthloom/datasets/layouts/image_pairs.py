@@ -17,7 +17,8 @@ from earthloom.datasets.layouts.mask_files import (
     some_values,
     window_of,
 )
-from earthloom.datasets.layouts.mask_pairs import Named, Pair, find_pairs
+from earthloom.datasets.layouts.mask_pairs import Named, find_pairs
+from earthloom.datasets.layouts.pair_items import PairItems
 from earthloom.datasets.layouts.tables import NO_NUMBERS
 from earthloom.datasets.samples import LabelledSamples, ReadReport
 from earthloom.errors import DataError, LabelError
@@ -29,35 +30,23 @@ _DATES = ("1", "2")
 
 
 @dataclass(frozen=True)
-class ChangeItems:
-    """Two images of a place with a mask of what changed; a `Reader`."""
+class ChangeItems(PairItems):
+    """Two images of a place with a mask of what changed; of a pair the masks are the second image,
+    and the mask."""
 
-    imagery: Imagery
     meaning: Meaning
-    pairs: tuple[Pair, ...]
-    """Whose masks are the second image, and the mask."""
 
     @cached_property
     def specs(self) -> Mapping[str, LayerSpec]:
         return {self.imagery.spec.key: replace(self.imagery.spec, dates=_DATES)}
-
-    @cached_property
-    def groups(self) -> Sequence[str]:
-        return [pair.group for pair in self.pairs]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def chip(self, index: int) -> Chip:
         pair = self.pairs[index]
         after, mask = pair.masks
         assert after is not None
         assert mask is not None
-        first, place = self.imagery.read(pair.image, pair.part)
+        first, place = self.read_image(pair)
         second, _ = self.imagery.read(after, pair.part)
-        whole, size = _grid(pair.image)
-        for other in (after, mask):
-            expect_same_place(other, whole, size)
         (spec,) = self.specs.values()
         layer = replace(
             first,
@@ -70,35 +59,12 @@ class ChangeItems:
         shape = Shape2d(*layer.valid.shape[-2:])
         return Chip(pair.id, shape, {spec.key: layer}, label, pair.group, place)
 
-    def target(self, index: int) -> Target | None:
-        return None
-
-    def file(self, index: int) -> Path | None:
-        return self.pairs[index].image
-
-    def seen_as(self, imagery: Imagery) -> "ChangeItems":
-        return replace(self, imagery=imagery)
-
 
 @dataclass(frozen=True)
-class ValueItems:
-    """Images with a number for each pixel; a `Reader`."""
+class ValueItems(PairItems):
+    """Images with a number for each pixel; of a pair the mask is the file of numbers."""
 
-    imagery: Imagery
     unit: str
-    pairs: tuple[Pair, ...]
-    """Whose mask is the file of numbers."""
-
-    @cached_property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {self.imagery.spec.key: self.imagery.spec}
-
-    @cached_property
-    def groups(self) -> Sequence[str]:
-        return [pair.group for pair in self.pairs]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def chip(self, index: int) -> Chip:
         pair = self.pairs[index]
@@ -123,12 +89,6 @@ class ValueItems:
                 "it nodata; write that into the file (gdal_edit -a_nodata)"
             )
         return PixelValues(np.where(seen, values, np.float32(np.nan)), self.unit)
-
-    def file(self, index: int) -> Path | None:
-        return self.pairs[index].image
-
-    def seen_as(self, imagery: Imagery) -> "ValueItems":
-        return replace(self, imagery=imagery)
 
 
 def read_change(
@@ -169,7 +129,7 @@ def read_change(
             expect_counted_from_one([pair.masks[1] for pair in whole], len(classes))
     report = ReadReport(len(whole) + sum(skipped.values()), dict(+skipped), read=read)
     return LabelledSamples(
-        folder.name, "change", tuple(classes), ChangeItems(imagery, meaning, tuple(whole)), report
+        folder.name, "change", tuple(classes), ChangeItems(imagery, tuple(whole), meaning), report
     )
 
 
@@ -195,7 +155,7 @@ def read_pixel_values(
         folder, imagery, Named(images, image_prefix, image_suffix), [kind], split, size
     )
     report = ReadReport(len(pairs) + sum(skipped.values()), dict(skipped))
-    reader = ValueItems(imagery, unit, tuple(pairs))
+    reader = ValueItems(imagery, tuple(pairs), unit)
     return LabelledSamples(folder.name, "pixel-value", (), reader, report)
 
 

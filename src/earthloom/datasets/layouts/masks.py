@@ -1,67 +1,39 @@
 """Images with a mask of class codes or colours each, or with a mask of each class."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from earthloom.datasets.imagery import Imagery, opened, place_of
+from earthloom.datasets.imagery import Imagery
 from earthloom.datasets.layouts.items import codes_of
 from earthloom.datasets.layouts.mask_files import (
     ByNumber,
     Meaning,
     OneAClass,
     expect_counted_from_one,
-    expect_same_place,
     meaning_of_colours,
     meaning_of_file,
     meaning_of_numbers,
 )
-from earthloom.datasets.layouts.mask_pairs import Named, Pair, find_pairs
+from earthloom.datasets.layouts.mask_pairs import Named, find_pairs
+from earthloom.datasets.layouts.pair_items import PairItems
 from earthloom.datasets.samples import LabelledSamples, ReadReport
 from earthloom.errors import DataError, choices
-from earthloom.sample import Chip, LayerSpec, Shape2d
-from earthloom.sample.target import Target
+from earthloom.sample import Chip, Shape2d
 
 
 @dataclass(frozen=True)
-class MaskItems:
-    """Whole images, or pieces of them, with their masks; a `Reader`."""
+class MaskItems(PairItems):
+    """Whole images, or pieces of them, with their masks."""
 
-    imagery: Imagery
     meaning: Meaning
-    pairs: tuple[Pair, ...]
-
-    @cached_property
-    def specs(self) -> Mapping[str, LayerSpec]:
-        return {self.imagery.spec.key: self.imagery.spec}
-
-    @cached_property
-    def groups(self) -> Sequence[str]:
-        return [pair.group for pair in self.pairs]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
 
     def chip(self, index: int) -> Chip:
         pair = self.pairs[index]
-        with opened(pair.image) as source:
-            whole, size = place_of(source), Shape2d(*source.shape)
-            layer, place = self.imagery.from_open(source, f"the image {pair.image}", pair.part)
-        for mask in filter(None, pair.masks):
-            expect_same_place(mask, whole, size)
+        layer, place = self.read_image(pair)
         shape = Shape2d(*layer.valid.shape[-2:])
         label = self.meaning.read(pair.masks, pair.part)
         return Chip(pair.id, shape, {layer.spec.key: layer}, label, pair.group, place)
-
-    def target(self, index: int) -> Target | None:
-        return None
-
-    def file(self, index: int) -> Path | None:
-        return self.pairs[index].image
-
-    def seen_as(self, imagery: Imagery) -> "MaskItems":
-        return replace(self, imagery=imagery)
 
 
 def read_masks(
@@ -118,7 +90,7 @@ def read_masks(
     read = alone if len(names) == 1 else ()
     report = ReadReport(len(pairs) + sum(skipped.values()), dict(skipped), read=read)
     return LabelledSamples(
-        folder.name, "pixel-class", names, MaskItems(imagery, meaning, tuple(pairs)), report
+        folder.name, "pixel-class", names, MaskItems(imagery, tuple(pairs), meaning), report
     )
 
 
