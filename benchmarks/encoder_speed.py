@@ -3,17 +3,17 @@
     python benchmarks/encoder_speed.py [--chip 128] [--batch 8] [--rounds 7] [--size tiny]
         [--window 512] [--dates 12]
 
-Both give 64 features of every pixel of chips of one date and ten bands, from nothing but the
-pixels. The peer is timm's `vit_tiny_patch16_224` (for another size its `small` or `base`), at the
-chips' own size, with so many blocks that its parameters are nearest to Loom's; a linear layer
-makes of each token the features of its 16 x 16 pixels, and is not counted. `sparse` is the same
-transformer with one vector of 64 a token, enlarged bilinearly, which says nothing of single
-pixels. All train a linear classifier of pixels on top. Each is tried in float32 and in
-bfloat16, and goes on in its faster format, in turn with the others; figures are medians of ratios
-over rounds, so that whatever else the machine does hits all alike. `map_mpx_s` is the map of 12
-dates and ten bands in windows, on all cores that the process may use. On a GPU, 2048 x 2048 pixels
-at once, and the share of the `--peak` TFLOP/s that training of Loom's base size reaches, are
-measured as well.
+Both learn 64 features of every pixel of chips of one date and ten bands, from nothing but the
+pixels; Loom's calendar comes on top. The peer is timm's `vit_tiny_patch16_224` (for another size
+its `small` or `base`), at the chips' own size, with so many blocks that its parameters are nearest
+to Loom's; a linear layer makes of each token the features of its 16 x 16 pixels, and is not
+counted. `sparse` is the same transformer with one vector of 64 a token, enlarged bilinearly, which
+says nothing of single pixels. All train a linear classifier of pixels on top. Each is tried in
+float32 and in bfloat16, and goes on in its faster format, in turn with the others; figures are
+medians of ratios over rounds, so that whatever else the machine does hits all alike. `map_mpx_s` is
+the map of 12 dates and ten bands in windows, on all cores that the process may use. On a GPU, 2048
+x 2048 pixels at once, and the share of the `--peak` TFLOP/s that training of Loom's base size
+reaches, are measured as well.
 """
 
 import argparse
@@ -153,7 +153,7 @@ def compared(options: argparse.Namespace, device: torch.device) -> dict[str, flo
     runners = [
         Runner(
             f"{name} {number_format}",
-            (lambda batch: loom(batch).pixels) if name == "loom" else net,
+            (lambda batch: loom.learnt(loom(batch)).pixels) if name == "loom" else net,
             net,
             dtype,
             device,
@@ -225,7 +225,9 @@ def on_gpu(options: argparse.Namespace, device: torch.device) -> dict[str, float
         large.timed("forward", batch, label, keep=turn > 2)
     memory = torch.cuda.max_memory_allocated(device)
     base = loom_of(1, "base").to(device)
-    trained = Runner("base", lambda each: base(each).pixels, base, torch.bfloat16, device)
+    trained = Runner(
+        "base", lambda each: base.learnt(base(each)).pixels, base, torch.bfloat16, device
+    )
     batch = batch_of(64, 1, options.chip, device)
     label = torch.randint(CLASSES, (64, options.chip, options.chip), device=device)
     with FlopCounterMode(display=False) as counter:

@@ -18,6 +18,7 @@ from earthloom.sensors import (
     known_sensors,
     list_sensors,
     load_sensor,
+    measures_of,
     parse_sensor,
     to_physical,
     to_stored,
@@ -512,3 +513,12 @@ def test_what_is_wrong_in_a_table_is_named(table, message):
         parse_sensor(table, "mine.toml")
     assert str(error.value).startswith("the sensor table mine.toml is not valid: ")
     assert message in str(error.value)
+
+
+def test_layers_say_what_no_table_of_the_package_does():
+    known = load_sensor("sentinel-1-rtc")
+    assert measures_of(known, known.bands) == ()
+    own = dataclasses.replace(known, name="mine")
+    found = measures_of(own, own.bands)
+    assert [each.polarisation for each in found[:2]] == ["VV", "VH"]
+    assert found[0].frequency_ghz == pytest.approx(5.405)

@@ -53,7 +53,7 @@ def test_an_entry_is_the_same_twice_and_is_made_again_from_its_config(name, date
     assert found.pixels.shape[1] == encoder.channels
     assert encoder.stride <= 4
     assert found.pixels.std() > 0.01
-    if name != "raw":
+    if name not in ("raw", "loom"):
         other = catalogued(name, layers, statistics, samples, 4)
         with torch.inference_mode():
             assert not torch.equal(found.pixels, other(batch).pixels)

@@ -10,14 +10,15 @@ from earthloom.errors import LabelError
 from earthloom.fit import load_model, save_model
 from earthloom.fit.closed_form import fit_closed_form
 from earthloom.fit.shallow.pixels import PER_CHIP_AND_CLASS
-from earthloom.project import ForestModel, RidgeModel
+from earthloom.project import ForestModel, LoomModel, RidgeModel
 from earthloom.sample import IGNORE
 from earthloom.sample.batch import collate
 from earthloom.tasks import PixelClasses
 
 RIDGE = RidgeModel(name="ridge", radius=1, random_features=64)
 FOREST = ForestModel(name="forest", trees=10)
-CHOICES = pytest.mark.parametrize("choice", [RIDGE, FOREST], ids=["ridge", "forest"])
+LOOM = LoomModel(name="loom", random_features=64)
+CHOICES = pytest.mark.parametrize("choice", [RIDGE, FOREST, LOOM], ids=["ridge", "forest", "loom"])
 
 
 def _tensors(model):

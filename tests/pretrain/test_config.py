@@ -71,7 +71,7 @@ def test_the_example_is_valid(written):
         ("steps = 2\n", "stepps = 2\n", "'stepps' is not known; valid are: folder, size"),
         ("steps = 2\n", 'steps = "2"\n', "steps is '2'; valid is: int"),
         ('size = "tiny"', 'size = "huge"', "size is 'huge'; valid are: tiny, small, base"),
-        ('name = "masked"', 'name = "mask"', "name is 'mask'; valid are: masked, joint"),
+        ('name = "masked"', 'name = "mask"', "name is 'mask'; valid are: masked, contrast, joint"),
         ('name = "simulated"', 'name = "real"', "name is 'real'; valid are: simulated, series"),
         ("width = 8", "depth = 8", "'depth' is not known; valid are: places, dates"),
         ("weight = 0.5", "weight = -1", "valid is a number above 0 for each"),

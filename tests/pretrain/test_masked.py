@@ -36,15 +36,17 @@ def test_what_is_hidden_has_no_influence(name, loom, batch):
     part = Masked().part(loom).eval()
     hidden = {key: hidden_values(batch.layers[key], each) for key, each in hiding.items()}
     assert any(each.any() for each in hidden.values())
-    shown = part.guesses(loom, visible(batch, hiding))
-    other = part.guesses(loom, visible(_poisoned(batch, hidden), hiding))
-    for key, guess in shown.items():
-        assert torch.equal(guess, other[key])
-        assert torch.isfinite(guess).all()
+    every = part.guesses(loom, visible(batch, hiding))
+    others = part.guesses(loom, visible(_poisoned(batch, hidden), hiding))
+    for shown, other in zip(every, others, strict=True):
+        for key, guess in shown.items():
+            assert torch.equal(guess, other[key])
+            assert torch.isfinite(guess).all()
     # And what is left has influence.
     left = {key: measured_values(batch.layers[key]) & ~each for key, each in hidden.items()}
     moved = part.guesses(loom, visible(_poisoned(batch, left), hiding))
-    assert any(not torch.allclose(shown[key], moved[key]) for key in shown)
+    for shown, other in zip(every, moved, strict=True):
+        assert any(not torch.allclose(shown[key], other[key]) for key in shown)
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -106,7 +108,8 @@ def test_a_sensor_that_training_never_saw_can_be_asked_for(loom, batch):
     spec = replace(loom.layers[0], sensor="drone", bands=("x", "y", "z"))
     other = loom.over((spec,), {spec.key: _statistics(3)})
     alone = replace(batch, layers={spec.key: batch.layers[loom.layers[0].key]})
-    assert part.guesses(other, alone)[spec.key].shape == alone.layers[spec.key].pixels.shape
+    for guesses in part.guesses(other, alone):
+        assert guesses[spec.key].shape == alone.layers[spec.key].pixels.shape
 
 
 def _statistics(bands):

@@ -1,4 +1,4 @@
-"""Series of single pixels of the simulated Earth."""
+"""Series of single pixels of simulated kinds of land."""
 
 import numpy as np
 import pytest
@@ -7,12 +7,13 @@ import torch
 from earthloom.encoders.loom import Loom
 from earthloom.errors import ContractError
 from earthloom.fit.statistics import statistics_of
-from earthloom.pretrain import Draw, Joint, Masked, Sum
+from earthloom.pretrain import Contrast, Draw, Masked, Sum
+from earthloom.pretrain.phenology import RANGES, draw_kinds, draw_pixels, reflectance_of
 from earthloom.pretrain.series import SimulatedSeries
 from earthloom.sample import Subset
 from earthloom.sample.batch import collate
 
-SMALL = SimulatedSeries(chips=64, landscape=32, chips_each=16, at_once=2)
+SMALL = SimulatedSeries(chips=64, kinds=5, chips_each=16, at_once=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +56,48 @@ def test_it_is_what_the_product_would_have(chips):
         assert all((band >= -0.2).all() and (band <= 1).all() for band in bands)
         ndvi = seen[:, layer.spec.bands.index("ndvi")]
         assert ndvi == pytest.approx(np.clip((nir - red) / np.maximum(nir + red, 1e-3), -0.2, 1))
-        assert 1 <= chip.label[0, 0] <= 11
+        # Kinds of the two landscapes that a batch shows have no code in common.
+        first = 5 * int(chip.group == "landscape-1" or chip.group == "landscape-3")
+        assert first < chip.label[0, 0] <= first + 5
+
+
+def test_pixels_of_a_kind_are_more_alike_than_kinds():
+    random = np.random.default_rng(0)
+    kinds, which = draw_kinds(12, random), np.repeat(np.arange(12), 20)
+    seen = reflectance_of(draw_pixels(kinds, which, random), np.arange(0.0, 365, 16))
+    assert seen.shape == (240, 23, 4)
+    assert seen.min() >= 0
+    assert seen.max() < 1
+    curves = seen.reshape(12, 20, -1)
+    within = curves.var(axis=1).sum(axis=1).mean()
+    between = curves.mean(axis=1).var(axis=0).sum()
+    assert between > within
+
+
+def test_a_year_ends_where_it_begins():
+    pixels = np.random.default_rng(1).standard_normal((50, len(RANGES)))
+    pixels[:, [list(RANGES).index(name) for name in ("trend", "event")]] = (0.0, -9.0)
+    first, last = reflectance_of(pixels, np.array([0.0, 365.2425])).transpose(1, 0, 2)
+    assert first == pytest.approx(last, abs=0.01)
 
 
 def test_both_objectives_learn_from_single_pixels(series, chips, mini):
     torch.manual_seed(0)
     loom = Loom(tuple(series.specs.values()), statistics_of(Subset(series, range(4))), mini)
-    aims = Sum((Masked(width=8), Joint(classes=11, width=8)), (1.0, 1.0))
+    aims = Sum((Masked(width=8), Contrast(width=8)), (1.0, 1.0))
     part = aims.part(loom)
     loss = part(loom, collate(chips), Draw(0, 0))
     assert torch.isfinite(loss.total)
     # All of them have something to hide, though neither sensors nor places can be.
     assert loss.seen["masked_easy"] > 0
-    assert loss.seen["joint_labels"] > 0
+    assert 0 <= loss.seen["contrast_hit"] <= 1
     loss.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in loom.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"times": 0}, "times is 0; valid are 1"), ({"landscape": 8}, "valid are 16 and above")],
+    [({"times": 0}, "times is 0; valid are 1"), ({"kinds": 64}, "256; valid is below 255")],
 )
 def test_what_is_wrong_is_named(wrong, message):
     with pytest.raises(ContractError, match=message):

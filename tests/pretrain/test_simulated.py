@@ -106,5 +106,5 @@ def test_a_loom_takes_a_batch_of_them(samples):
     loom = Loom(tuple(samples.specs.values()), statistics_of(Subset(samples, range(2))))
     with torch.no_grad():
         features = loom(collate([samples[0], samples[1]]))
-    assert features.pixels.shape == (2, 64, 48, 48)
+    assert features.pixels.shape == (2, loom.channels, 48, 48)
     assert torch.isfinite(features.scene()).all()

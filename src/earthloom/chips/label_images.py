@@ -26,7 +26,7 @@ from earthloom.chips.label_vocabulary import IGNORE
 from earthloom.errors import DataError, LabelError, choices
 from earthloom.project import LandClass
 from earthloom.sample import UNLABELLED, Chip, Layer, LayerSpec, Shape2d
-from earthloom.sensors import Sensor
+from earthloom.sensors import Sensor, measures_of
 
 _NO_CLASS = ("unlabeled", "unlabelled")
 """Titles of classes that are none."""
@@ -149,6 +149,7 @@ def read_masked_images(
         # When a photograph was taken is not known: its day is 0, and plays no part.
         dates=("static",),
         wavelengths_nm=tuple(band.wavelength_nm for band in bands),
+        measures=measures_of(sensor, bands),
     )
     return MaskedImages(sensor, spec, meaning, Shape2d(size, size), tuple(tiles), report)
 

@@ -16,7 +16,7 @@ from earthloom.errors import ContractError, DataError, LabelError, choices
 from earthloom.project import FoldsAssessment, Project, SeriesArchive
 from earthloom.sample import Chip, Layer, LayerSpec, Shape2d
 from earthloom.sample.place import block_of
-from earthloom.sensors import Sensor
+from earthloom.sensors import Sensor, measures_of
 
 _KEYS = ("X", "bands", "y", "lon", "lat", "dates")
 _PIXEL = Shape2d(1, 1)
@@ -187,6 +187,7 @@ def _spec(sensor: Sensor, names: Sequence[str], times: int) -> LayerSpec:
         unit=bands[0].unit,
         dates=tuple(f"{number + 1:02d}" for number in range(times)),
         wavelengths_nm=tuple(band.wavelength_nm for band in bands),
+        measures=measures_of(sensor, bands),
     )
 
 

@@ -25,8 +25,8 @@ from earthloom.cube.seasons import season_periods, seasons_of
 from earthloom.errors import DataError, ProjectError, choices
 from earthloom.grid import coarser, gsd_metres, middle_of, nested_factor, outline_of
 from earthloom.project import Dates, Project, SensorChoice
-from earthloom.sample import LayerSpec
-from earthloom.sensors import Band, Meaning, Sensor
+from earthloom.sample import LayerSpec, Measure
+from earthloom.sensors import Band, Meaning, Sensor, measures_of
 
 PLAIN = ("median", "mean", "newest")
 """Composites that every kind of band can have and that leave its bands as they are."""
@@ -188,9 +188,15 @@ def _layer(
         dates=tuple(step.label for step in steps),
         wavelengths_nm=(*(band.wavelength_nm for band in left), *(None for _ in indices)),
         factor=factor,
+        measures=_measures(sensor, left, indices),
     )
     reads = tuple(band.name for band in bands)
     return LayerPlan(spec, sensor, _NOWHERE, name, steps, reads, indices)
+
+
+def _measures(sensor: Sensor, bands: Sequence[Band], indices: Sequence[str]) -> tuple[Measure, ...]:
+    own = measures_of(sensor, bands)
+    return (*own, *(Measure() for _ in indices)) if own else ()
 
 
 def _unit(bands: Sequence[Band]) -> str:

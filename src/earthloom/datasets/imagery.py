@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 
 from earthloom.errors import DataError, choices
 from earthloom.sample import Layer, LayerSpec, Place, Shape2d, Window
-from earthloom.sensors import Band, Sensor, load_sensor
+from earthloom.sensors import Band, Sensor, load_sensor, measures_of
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".jp2")
 """What counts as an image where a folder is searched."""
@@ -82,6 +82,7 @@ class Imagery:
             # When an image was taken is not known: its day is 0, and plays no part.
             dates=("static",),
             wavelengths_nm=tuple(band.wavelength_nm for band in chosen),
+            measures=measures_of(known, chosen),
         )
         indexes = tuple(range(1, len(chosen) + 1) if several else own)
         return Imagery(known, spec, indexes, bool(bands), scale)

@@ -9,6 +9,7 @@ import torch
 
 from earthloom.encoders.base import Encoder, Statistics
 from earthloom.encoders.compose import Config, dated, encoders_for
+from earthloom.encoders.loom import load_loom, shipped_weights
 from earthloom.encoders.random_conv import RandomConv
 from earthloom.encoders.registry import others
 from earthloom.errors import ContractError, choices
@@ -56,6 +57,15 @@ def _random_conv(
     return RandomConv(layers, statistics, seed=seed).draw(samples).eval()
 
 
+def _loom(
+    layers: tuple[LayerSpec, ...],
+    statistics: Mapping[str, Statistics],
+    samples: Samples,
+    seed: int,
+) -> Encoder:
+    return load_loom(layers, statistics, shipped_weights())
+
+
 def _dense(config: Config) -> Config:
     return {"name": "decoded", "encoder": dict(config), "decoder": "hypercolumn", "stride": None}
 
@@ -68,6 +78,10 @@ OWN: Mapping[str, Entry] = {
     "raw": Entry(_untrained({"name": "raw"}), "the bands themselves, standardised, with masks"),
     "random-conv": Entry(
         _random_conv, "random convolutional features from training patches (MOSAIKS)"
+    ),
+    "loom": Entry(_loom, "the any-sensor encoder, with the weights that come with the package"),
+    "loom-untrained": Entry(
+        _untrained({"name": "loom"}), "the any-sensor encoder, tiny, random weights"
     ),
     "resnet18-untrained": Entry(
         _untrained(_dense(_RESNET)), "ResNet-18 of timm, random weights, all stages at 4 px"

@@ -34,7 +34,7 @@ def fit_model(
     if choice.name == "boosted-change":
         raise ContractError(
             f"the model '{choice.name}' tells classes, not numbers; valid: ridge, forest, boosted, "
-            "unet"
+            "loom, unet"
         )
     from earthloom.fit.values import fit_values
 

@@ -12,13 +12,13 @@ from earthloom.tasks import PixelClasses
 
 if TYPE_CHECKING:
     from earthloom.progress import Tick
-    from earthloom.project import ForestModel, RidgeModel
+    from earthloom.project import ForestModel, LoomModel, RidgeModel
 
 
 def fit_closed_form(
     samples: Samples,
     task: PixelClasses,
-    choice: RidgeModel | ForestModel,
+    choice: RidgeModel | ForestModel | LoomModel,
     seed: int,
     tick: Tick | None = None,
 ) -> Model:

@@ -41,7 +41,7 @@ from earthloom.tasks.value_criteria import Quantiles, Squared
 
 if TYPE_CHECKING:
     from earthloom.progress import Tick
-    from earthloom.project import BoostedModel, ForestModel, NetworkModel, RidgeModel
+    from earthloom.project import BoostedModel, ForestModel, LoomModel, NetworkModel, RidgeModel
 
 PARTS = 5
 """Parts that groups of chips are dealt to; one at a time is set aside for the interval."""
@@ -50,7 +50,7 @@ PARTS = 5
 def fit_values(
     samples: Samples,
     task: PixelValueTask,
-    choice: RidgeModel | ForestModel | BoostedModel | NetworkModel,
+    choice: RidgeModel | ForestModel | BoostedModel | LoomModel | NetworkModel,
     seed: int,
     tick: Tick,
 ) -> Model:

@@ -26,7 +26,7 @@ labels:
   column: {column}   # the vector file's column of class names or codes
 
 chips: {{size: 60}}        # pixels of the grid
-model: {{name: ridge}}     # or: forest, boosted, unet
+model: {{name: ridge}}     # or: forest, boosted, loom, unet
 
 assess:
   method: sample         # a probability sample of the map, written out for you to label
@@ -44,7 +44,7 @@ labels:
   column: {column}   # the vector file's column of numbers
 
 chips: {{size: 60}}        # pixels of the grid
-model: {{name: ridge}}     # or: forest, boosted, unet
+model: {{name: ridge}}     # or: forest, boosted, loom, unet
 
 assess:
   method: folds          # leaves out parts of the labels in turn

@@ -1,14 +1,16 @@
 """Pretraining of the any-sensor encoder, without labels, on any machine with torch.
 
-    sources (simulated chips, shards) -> objectives (masked, joint, their sum) -> weights, card
+    sources (simulated chips, series, shards) -> objectives (masked, contrast, joint, their sum)
+    -> weights, card
 
 Modules import one way:
 
-    objective, spread, answer -> hiding, views -> masked, joint -> several -> landscape
+    objective, spread, answer -> hiding, views -> masked, contrast, joint -> several -> landscape
     -> instruments -> simulated -> sources -> settings -> registry, config, feed, learner
-    -> collapse, logs -> run -> card -> loop -> command
+    -> collapse, logs -> run -> whiten, card -> loop -> command
 """
 
+from earthloom.pretrain.contrast import Contrast
 from earthloom.pretrain.joint import Joint
 from earthloom.pretrain.loop import Pretrained, pretrain
 from earthloom.pretrain.masked import Masked
@@ -22,6 +24,7 @@ from earthloom.pretrain.sources import SOURCES, Source, Stored
 __all__ = [
     "OBJECTIVES",
     "SOURCES",
+    "Contrast",
     "Draw",
     "Joint",
     "Loss",

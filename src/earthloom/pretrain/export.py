@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from earthloom.encoders.base import Statistics
 from earthloom.encoders.loom import Loom, save_weights
 from earthloom.encoders.loom.weights import write_checksum
 from earthloom.errors import DataError
 from earthloom.fit.training.checkpoint import Checkpoint, load_checkpoint
 from earthloom.pretrain.card import card_of
 from earthloom.pretrain.job import job_of
+from earthloom.pretrain.learner import faces_of, flat_statistics
 from earthloom.pretrain.run import history_of
 from earthloom.pretrain.settings import Pretraining
+from earthloom.pretrain.whiten import whiten
 from earthloom.sample import LayerSpec
 
 _FACE = "faces.0."
@@ -42,6 +43,7 @@ def export(settings: Pretraining, file: Path) -> dict[str, Any]:
     state, history = found.state, history_of(found.state)
     used = state["kwh"], state["seconds"], state["device"], state["step"]
     card = card_of(settings, history, *used)
+    whiten(faces_of(loom, opened), opened, settings.sources)
     save_weights(loom, file, card=card)
     write_checksum(file)
     return card
@@ -50,8 +52,7 @@ def export(settings: Pretraining, file: Path) -> dict[str, Any]:
 @torch.no_grad()
 def _loom_of(found: Checkpoint, layers: tuple[LayerSpec, ...], size: str) -> Loom:
     # Statistics are of the layers, and no part of the weights.
-    flat = {e.key: Statistics((0.0,) * len(e.bands), (1.0,) * len(e.bands)) for e in layers}
-    loom = Loom(layers, flat, size)
+    loom = Loom(layers, flat_statistics(layers), size)
     values = found.tensors.get("average") or found.tensors["model"]
     for name, parameter in loom.named_parameters():
         parameter.copy_(values[f"{_FACE}{name}"])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earthloom.encoders import Features
-from earthloom.encoders.loom import Loom
+from earthloom.encoders.loom import LEARNT, Loom
 from earthloom.errors import ContractError
 from earthloom.pretrain.objective import Draw, Loss, Part
 from earthloom.pretrain.spread import spread_loss
@@ -67,7 +67,7 @@ class Joint:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
 
     def part(self, loom: Loom) -> Part:
-        return JointPart(self, loom.channels, loom.scene_channels)
+        return JointPart(self, LEARNT, loom.learnt_scene_channels)
 
 
 @final
@@ -93,7 +93,7 @@ class JointPart(Part):
     def forward(self, loom: Loom, batch: Batch, draw: Draw) -> Loss:
         settings = self.settings
         views = self._views(loom.layers, batch, draw.random("views"))
-        features = [loom(view.batch) for view in views]
+        features = [loom.learnt(loom(view.batch)) for view in views]
         chips = self._chips(features)
         pixels = self._pixels(features, views, draw)
         terms = {

@@ -7,9 +7,26 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from earthloom.encoders.base import Statistics
 from earthloom.encoders.loom import Loom
+from earthloom.fit.statistics import statistics_of
 from earthloom.pretrain.objective import Draw, Part
+from earthloom.sample import LayerSpec, Samples, Subset
 from earthloom.sample.batch import Batch
+
+_STATISTICS_CHIPS = 16
+"""Of whose pixels layers in a unit without a rule, such as digital numbers, are standardised."""
+
+
+def flat_statistics(layers: tuple[LayerSpec, ...]) -> dict[str, Statistics]:
+    """Mean 0 and spread 1 of every band."""
+    return {e.key: Statistics((0.0,) * len(e.bands), (1.0,) * len(e.bands)) for e in layers}
+
+
+def faces_of(loom: Loom, opened: Sequence[Samples]) -> list[Loom]:
+    """A Loom for each source's layers and statistics; all share their weights."""
+    some = [Subset(each, range(min(_STATISTICS_CHIPS, len(each)))) for each in opened]
+    return [loom.over(tuple(each.specs.values()), statistics_of(each)) for each in some]
 
 
 class Given:
@@ -32,6 +49,11 @@ class Learner(nn.Module):
         first = self.faces[0]
         assert isinstance(first, Loom)
         return first
+
+    @property
+    def every_face(self) -> list[Loom]:
+        """One for each source."""
+        return [face for face in self.faces if isinstance(face, Loom)]
 
     def forward(self, given: Given) -> tuple[Tensor, Tensor]:
         """() the loss of a batch, and (N,) what is seen of it, by `Part.names`."""

@@ -12,24 +12,22 @@ from typing import TYPE_CHECKING, Any
 from earthloom.encoders.loom import Loom, load_loom, save_weights
 from earthloom.energy import Meter, metered
 from earthloom.errors import ContractError
-from earthloom.fit.statistics import statistics_of
 from earthloom.fit.training.quiet import Interrupts, deterministic, own_random, quiet_lightning
 from earthloom.pretrain.card import card_of
 from earthloom.pretrain.collapse import Look
 from earthloom.pretrain.feed import Feed, first_chips
 from earthloom.pretrain.job import job_of
-from earthloom.pretrain.learner import Learner
+from earthloom.pretrain.learner import Learner, faces_of, flat_statistics
 from earthloom.pretrain.logs import Note
 from earthloom.pretrain.run import Run, Tick
 from earthloom.pretrain.settings import Pretraining
-from earthloom.sample import Samples, Subset
+from earthloom.pretrain.whiten import whiten
+from earthloom.sample import Samples
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 WEIGHTS = "weights.safetensors"
-_STATISTICS_CHIPS = 16
-"""Of whose pixels layers in a unit without a rule, such as digital numbers, are standardised."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,9 @@ def pretrain(settings: Pretraining, tick: Tick | None = None) -> Pretrained:
             run.go(interrupts, tick)
             device = str(fabric.device.type)
             card = card_of(settings, run.history, run.kwh, run.seconds, device, run.step)
-            loom = run.finish().loom
+            learner = run.finish()
+            whiten(learner.every_face, opened, settings.sources)
+            loom = learner.loom
     file = settings.folder / WEIGHTS
     if fabric.is_global_zero:
         save_weights(loom, file, card=card)
@@ -101,22 +101,16 @@ def _running(
 
 def _learner(settings: Pretraining, opened: tuple[Samples, ...]) -> Learner:
     """A Loom with a face for each source, and what its objective needs."""
-    layers = [tuple(samples.specs.values()) for samples in opened]
-    statistics = [statistics_of(_some(samples)) for samples in opened]
+    layers = tuple(opened[0].specs.values())
     if settings.start is None:
-        loom = Loom(layers[0], statistics[0], settings.size)
+        loom = Loom(layers, flat_statistics(layers), settings.size)
     else:
-        loom = load_loom(layers[0], statistics[0], settings.start)
+        loom = load_loom(layers, flat_statistics(layers), settings.start)
         if loom.size != settings.size:
             raise ContractError(
                 f"size is '{settings.size}', but {settings.start} holds a loom of '{loom.size}'"
             )
-    rest = [loom.over(*each) for each in zip(layers[1:], statistics[1:], strict=True)]
-    return Learner([loom, *rest], settings.objective.part(loom))
-
-
-def _some(samples: Samples) -> Samples:
-    return Subset(samples, range(min(_STATISTICS_CHIPS, len(samples))))
+    return Learner(faces_of(loom, opened), settings.objective.part(loom))
 
 
 def _fabric(settings: Pretraining) -> Fabric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from earthloom.encoders.compose import moves
-from earthloom.encoders.loom import Loom
+from earthloom.encoders.loom import LEARNT, Loom
 from earthloom.errors import ContractError, choices
 from earthloom.pretrain.answer import Answer
 from earthloom.pretrain.hiding import (
@@ -59,6 +60,9 @@ class Masked:
     """Pixels of the base grid, both ways: what is scored at once."""
     scored: float = 0.6
     """Share of the hidden tokens of a layer that is scored, the most difficult first."""
+    shown: float = 0.5
+    """Weight of the values that are visible, against the hidden ones: features are to keep what
+    they were shown."""
     width: int = 64
     """Of the decoder."""
 
@@ -71,6 +75,8 @@ class Masked:
             )
         if not 0 < self.scored <= 1:
             raise ContractError(f"scored is {self.scored}; valid is above 0 and up to 1")
+        if self.shown < 0:
+            raise ContractError(f"shown is {self.shown}; valid is 0 and above")
         for name in ("cell", "token", "width"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
@@ -88,7 +94,7 @@ class Masked:
         return tuple(getattr(self, way.name) for way in self.ways)
 
     def part(self, loom: Loom) -> Part:
-        return MaskedPart(self, loom.channels)
+        return MaskedPart(self, LEARNT, [level.channels for level in loom.pyramid])
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,8 @@ class _Scores:
 
     loss: Tensor
     """() mean over scored values."""
+    shown: Tensor
+    """() mean over visible values."""
     easy: Tensor
     """() the same, of the easy guess."""
     scored: Tensor
@@ -107,37 +115,49 @@ class _Scores:
 
 @final
 class MaskedPart(Part):
-    """The decoder, and what it is asked."""
+    """The decoders, and what they are asked."""
 
-    names = ("loss", "easy", "share")
+    names = ("loss", "shown", "easy", "share")
     """`easy` is what the easy guess costs: a network that has learnt something costs less."""
 
-    def __init__(self, settings: Masked, channels: int) -> None:
+    def __init__(self, settings: Masked, channels: int, levels: Sequence[int]) -> None:
         super().__init__()
         self.settings = settings
         self.answer = Answer(channels, settings.width)
+        self.around = Answer(sum(levels), settings.width)
 
     def forward(self, loom: Loom, batch: Batch, draw: Draw) -> Loss:
         settings = self.settings
         hiding = hide(settings.ways, settings.weights, loom.layers, batch, draw.random("hide"))
-        guesses = self.guesses(loom, visible(batch, hiding))
         scores = [
             self._scores(loom, spec, batch.layers[spec.key], hiding[spec.key], guesses[spec.key])
+            for guesses in self.guesses(loom, visible(batch, hiding))
             for spec in loom.layers
         ]
         there = torch.stack([each.scored for each in scores])
-        loss, easy, share = (
-            mean_where(torch.stack([getattr(each, name) for each in scores]), there)
+        terms = {
+            name: mean_where(torch.stack([getattr(each, name) for each in scores]), there)
             for name in self.names
-        )
-        seen = {"loss": loss.detach(), "easy": easy, "share": share}
-        return Loss(loss, {n: torch.where(there.any(), e, torch.nan) for n, e in seen.items()})
+        }
+        seen = {n: torch.where(there.any(), e.detach(), torch.nan) for n, e in terms.items()}
+        return Loss(terms["loss"] + settings.shown * terms["shown"], seen)
 
-    def guesses(self, loom: Loom, batch: Batch) -> dict[str, Tensor]:
-        """(B, T, C, h, w) of every layer, from what is visible in a batch."""
-        keys = self.answer.keys(loom(batch).pixels)
+    def guesses(self, loom: Loom, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(B, T, C, h, w) of every layer, from what is visible in a batch: by the features, and by
+        the levels."""
+        features = loom.learnt(loom(batch))
+        around = self.around.keys(_joined(features.pyramid))
+        finest = loom.pyramid[0].stride
+        large = around.repeat_interleave(finest, dim=-2).repeat_interleave(finest, dim=-1)
+        rows, cols = features.pixels.shape[-2:]
+        return (
+            self._asked(loom, batch, self.answer, self.answer.keys(features.pixels)),
+            self._asked(loom, batch, self.around, large[..., :rows, :cols]),
+        )
+
+    def _asked(self, loom: Loom, batch: Batch, answer: Answer, keys: Tensor) -> dict[str, Tensor]:
         return {
-            spec.key: self.answer(
+            spec.key: answer(
                 keys, loom.facts[spec.key], batch.layers[spec.key].days, moves(spec), spec.factor
             ).float()
             for spec in loom.layers
@@ -169,10 +189,21 @@ class MaskedPart(Part):
         target = loom.ranged(spec, pixels).detach()
         easy = _easy(target, measured & ~wanted).expand_as(target)
         scored = self.chosen(target, easy, wanted, layer.valid, spec.factor)
-        loss = mean_where(F.smooth_l1_loss(guess, target, reduction="none"), scored)
+        costs = F.smooth_l1_loss(guess, target, reduction="none")
+        loss, shown = mean_where(costs, scored), mean_where(costs, measured & ~wanted)
         by_guess = mean_where(F.smooth_l1_loss(easy, target, reduction="none"), scored)
         share = scored.sum() / wanted.sum().clamp_min(1)
-        return _Scores(loss, by_guess, scored.any(), share)
+        return _Scores(loss, shown, by_guess, scored.any(), share)
+
+
+def _joined(levels: Sequence[Tensor]) -> Tensor:
+    """(B, F, h, w) all levels on the grid of the finest: to each of its cells those it lies in."""
+    found = []
+    for number, level in enumerate(levels):
+        step = 2**number
+        large = level.repeat_interleave(step, dim=-2).repeat_interleave(step, dim=-1)
+        found.append(large)
+    return torch.cat(found, dim=1)
 
 
 def _easy(target: Tensor, seen: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from earthloom.errors import ProjectError, choices
 from earthloom.fit.training.schedule import Constant, Cosine, OneCycle, Schedule
+from earthloom.pretrain.contrast import Contrast
 from earthloom.pretrain.joint import Joint
 from earthloom.pretrain.masked import Masked
 from earthloom.pretrain.objective import Objective
 
 OBJECTIVES: Mapping[str, type[Objective]] = MappingProxyType(
-    {each.name: each for each in (Masked, Joint)}
+    {each.name: each for each in (Masked, Contrast, Joint)}
 )
 """A new one is a file with a frozen dataclass, and an entry here."""
 SCHEDULES: Mapping[str, type[Schedule]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Series of single coarse pixels of the simulated Earth, as of products of vegetation indices."""
+"""Series of single pixels of simulated kinds of land, as of products of vegetation indices."""
 
 from __future__ import annotations
 
@@ -13,77 +13,69 @@ from numpy.typing import NDArray
 
 from earthloom.chips.sampling import Grid, Rule
 from earthloom.errors import ContractError
-from earthloom.pretrain.landscape import LIMITS, Patch, Shelf, in_turns, make_landscape
-from earthloom.sample import Chip, Layer, LayerSpec, Samples, Shape2d
+from earthloom.pretrain.landscape import Shelf, in_turns
+from earthloom.pretrain.phenology import draw_kinds, draw_pixels, reflectance_of
+from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Samples, Shape2d
 from earthloom.sample.column import Column
 from earthloom.sensors import load_sensor
-from earthloom.world import World, instruments
 from earthloom.world.noise import stream
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 _SENSOR = "modis-mod13q1"
 _DATES, _PERIOD = 23, 16
 """A year of composites, and the days of each."""
-_BANDS: Mapping[str, str] = {
-    "red": "sur_refl_b01",
-    "nir": "sur_refl_b02",
-    "blue": "sur_refl_b03",
-    "mir": "sur_refl_b07",
-}
-"""Reflectances of the product, and the instrument's bands that they are of."""
+_BANDS = ("red", "nir", "blue", "mir")
 _INDICES = ("ndvi", "evi")
-_BOXES = (1, 2, 4, 8, 16)
-"""Pixels of the landscape, both ways, of which a series is the mean: pure fields to mixtures."""
-_TWICE = 0.3
-"""Share of the landscapes that have two seasons of growth a year, as warm ones do."""
 _LOST, _HAZY = 0.04, 0.08
 """Share of the composites without any clear day, and of those with some haze left."""
 _YEARS = (2001, 2024)
-_MIDDLE = 182
-"""The day of the class map."""
 
 
 @dataclass(frozen=True)
 class SimulatedSeries:
     """Chips of one pixel and 23 dates in bands of MOD13Q1; a `Source`.
 
-    The world is one of northern middle latitudes; here its seasons begin on any day of the
-    calendar, and in some landscapes there are two a year, so that a day of the calendar alone says
-    little.
+    A landscape has kinds of its own, see `phenology`, and its series begin on any day of the
+    calendar. Labels tell the kinds of a batch apart, and mean nothing beyond it: the same code is
+    another kind in another landscape.
     """
 
     name: ClassVar[str] = "series"
     chips: int = 100_000
-    landscape: int = 96
-    """Pixels of 10 m of a landscape, both ways."""
-    chips_each: int = 256
+    kinds: int = 24
+    """Of a landscape."""
+    chips_each: int = 1024
     """Of one landscape."""
-    at_once: int = 8
+    at_once: int = 4
     """Landscapes in memory, of which a batch shows some."""
     labels: bool = True
-    """Whether chips carry the class that most of the pixel is of, as a free land-cover product
-    would."""
+    """Whether chips carry their kind."""
     times: int = 4
     """Batches of the settings' size that come as one."""
     seed: int = 0
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("chips", "chips_each", "at_once", "times"):
+        for name in ("chips", "kinds", "chips_each", "at_once", "times"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
-        if self.landscape < max(_BOXES):
-            raise ContractError(f"landscape is {self.landscape}; valid are {max(_BOXES)} and above")
+        if self.kinds * self.at_once >= IGNORE:
+            raise ContractError(
+                f"kinds times at_once is {self.kinds * self.at_once}; valid is below {IGNORE}"
+            )
 
     @property
     def about(self) -> str:
-        classes = "with" if self.labels else "without"
-        return f"simulated series of single pixels, {_DATES} dates of {_SENSOR}; {classes} classes"
+        kinds = f"{self.kinds} kinds a landscape" if self.labels else "without kinds"
+        return f"simulated series of single pixels, {_DATES} dates of {_SENSOR}; {kinds}"
 
     @property
     def limits(self) -> tuple[str, ...]:
-        return LIMITS
+        return (
+            "Simulated series are curves of growth, fields under water, harvests and fires with "
+            "haze and noise: what else a year brings they do not know.",
+        )
 
     def open(self) -> Samples:
         return SeriesChips(self)
@@ -165,57 +157,41 @@ class _Table:
 
 
 def _make_table(settings: SimulatedSeries, number: int) -> _Table:
-    land = make_landscape(settings.seed, number, settings.landscape)
     random = stream(settings.seed, "series", number)
-    images = _images(land.world, random)
-    boxes = [_draw_box(settings.landscape, random) for _ in range(settings.chips_each)]
-    clean = _mixed(np.stack([_mean_of(box, images) for box in boxes]), random)
-    codes = land.world.class_map(_MIDDLE)
-    classes = [[np.bincount(box.of(codes).ravel()).argmax()] for box in boxes]
-    count, dates, _ = clean.shape
-    hazy = random.random((count, dates, 1)) < _HAZY
-    haze = hazy * random.exponential(0.06, (count, dates, 1)) * np.array([1.0, 0.7, 1.3, 0.3])
-    noise = random.standard_normal(clean.shape) * (0.003 + 0.03 * clean)
-    values = np.clip(clean + haze + noise, 0.0, 1.0).astype(np.float32)
-    valid = random.random((count, dates)) >= _LOST
+    kinds = draw_kinds(settings.kinds, random)
+    which = random.integers(settings.kinds, size=settings.chips_each)
+    start = int(random.integers(365))
+    days = start + _PERIOD * np.arange(_DATES)
+    clean = reflectance_of(draw_pixels(kinds, which, random), days.astype(np.float64))
+    values = _measured(_mixed(clean, random), random)
+    valid = random.random(values.shape[:2]) >= _LOST
     valid[:, 0] |= ~valid.any(axis=1)
     first = date(int(random.integers(*_YEARS)), 1, 1).toordinal() - date(1970, 1, 1).toordinal()
-    days = first + int(random.integers(365)) + _PERIOD * np.arange(_DATES)
-    codes_of = np.array(classes, np.uint8)
-    return _Table(_with_indices(values), valid, days.astype(np.int32), codes_of)
-
-
-def _images(world: World, random: np.random.Generator) -> Floats:
-    """(T, C, H, W) clear surface reflectance in the middle of the composites, in `_BANDS`."""
-    modis = instruments()["modis"]
-    rows = [modis.bands.index(name) for name in _BANDS.values()]
-    speed = 2 if random.random() < _TWICE else 1
-    start = int(random.integers(365))
-    days = [(start + speed * _PERIOD * number) % 365 + 1 for number in range(_DATES)]
-    return np.stack([modis.look(world.reflectance(day))[rows] for day in days])
-
-
-def _draw_box(side: int, random: np.random.Generator) -> Patch:
-    """A square somewhere in a landscape."""
-    box = int(random.choice(_BOXES))
-    row, col = random.integers(0, side - box + 1, 2)
-    return Patch(int(row), int(col), box)
-
-
-def _mean_of(box: Patch, images: Floats) -> Floats:
-    """(T, C) of images (T, C, H, W)."""
-    return np.asarray(box.of(images).mean(axis=(2, 3)), np.float32)
+    # Landscapes that a batch shows together have no code in common.
+    codes = 1 + which + settings.kinds * (number % settings.at_once)
+    return _Table(
+        _with_indices(values),
+        valid,
+        (first + days).astype(np.int32),
+        codes.astype(np.uint8)[:, None],
+    )
 
 
 def _mixed(series: Floats, random: np.random.Generator) -> Floats:
-    """(N, T, C) half of them with some of another one; each has a contrast in time of its own."""
+    """(N, T, C) half of them with some of another one; each is as bright as its light was."""
     other = series[random.permutation(len(series))]
     share = np.where(random.random(len(series)) < 0.5, random.uniform(0, 0.4, len(series)), 0.0)
     mixed = series + share[:, None, None] * (other - series)
-    middle = mixed.mean(axis=1, keepdims=True)
-    contrast = random.uniform(0.6, 1.5, (len(series), 1, 1))
-    bright = random.uniform(0.7, 1.3, (len(series), 1, 1))
-    return np.asarray(np.maximum((middle + contrast * (mixed - middle)) * bright, 0), np.float32)
+    return np.asarray(mixed * random.uniform(0.85, 1.15, (len(series), 1, 1)), np.float32)
+
+
+def _measured(clean: Floats, random: np.random.Generator) -> Floats:
+    """(N, T, C) with haze and noise, as composites have."""
+    hazy = random.random((*clean.shape[:2], 1)) < _HAZY
+    haze = hazy * random.exponential(0.06, hazy.shape) * np.array([1.0, 0.7, 1.3, 0.3])
+    noise = random.standard_normal(clean.shape) * (0.003 + 0.04 * clean)
+    measured: Floats = np.clip(clean + haze + noise, 0.0, 1.0).astype(np.float32)
+    return measured
 
 
 def _with_indices(values: Floats) -> Floats:

@@ -37,6 +37,15 @@ class BoostedModel(Settings):
     leaves: int = Field(15, ge=2, le=255)
 
 
+class LoomModel(Settings):
+    """A closed-form head on the features of the any-sensor encoder, whose weights come with the
+    package: for few labels, and for what a pixel's surroundings tell."""
+
+    name: Literal["loom"]
+    random_features: int = Field(2048, ge=0, le=16384)
+    """Random Fourier features of the kernel; 0 for a linear classifier."""
+
+
 class BoostedChangeModel(Settings):
     """Boosted trees on the change between two dates, against that of the whole place."""
 
@@ -67,7 +76,7 @@ class NetworkModel(Settings):
 
 
 ModelChoice = Annotated[
-    RidgeModel | ForestModel | BoostedModel | BoostedChangeModel | NetworkModel,
+    RidgeModel | ForestModel | BoostedModel | LoomModel | BoostedChangeModel | NetworkModel,
     Field(discriminator="name"),
 ]
 

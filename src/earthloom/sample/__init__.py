@@ -10,6 +10,7 @@ from earthloom.sample.chip import (
     Chip,
     Layer,
     LayerSpec,
+    Measure,
     Moments,
     weight_unless_one,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Layer",
     "LayerSpec",
     "Listed",
+    "Measure",
     "Moments",
     "Place",
     "Samples",

@@ -25,6 +25,17 @@ label, or a background class, may fill what is `UNLABELLED`, and never what is `
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What a band measures, beyond the centre of its wavelength; None where nobody says."""
+
+    width_nm: float | None = None
+    frequency_ghz: float | None = None
+    """Of a radar, its centre."""
+    polarisation: str | None = None
+    """As `VV`."""
+
+
+@dataclass(frozen=True)
 class LayerSpec:
     """What the pixels of one sensor at one ground sampling distance are.
 
@@ -43,6 +54,8 @@ class LayerSpec:
     """Centre of each band; None where the sensor is not optical."""
     factor: int = 1
     """How many pixels of the base grid one pixel of this layer is wide."""
+    measures: tuple[Measure, ...] = ()
+    """Of each band of a sensor that is a project's own; none where the package has its table."""
 
     @property
     def key(self) -> str:
@@ -59,7 +72,8 @@ class LayerSpec:
         fields: dict[str, Any] = {
             n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
         }
-        return LayerSpec(**fields)
+        measures = tuple(Measure(**each) for each in fields.pop("measures", ()))
+        return LayerSpec(**fields, measures=measures)
 
     def with_bands(self, positions: Sequence[int]) -> "LayerSpec":
         """The same layer with some of its bands, in this order."""
@@ -67,6 +81,7 @@ class LayerSpec:
             self,
             bands=tuple(self.bands[at] for at in positions),
             wavelengths_nm=tuple(self.wavelengths_nm[at] for at in positions),
+            measures=tuple(self.measures[at] for at in positions) if self.measures else (),
         )
 
     def check(self, given: "LayerSpec") -> None:

@@ -5,10 +5,11 @@ in the folder of the project, so that a user adds an instrument without touching
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from earthloom.errors import DataError, choices
+from earthloom.sample import Measure
 from earthloom.sensors.describe import describe_sensor, list_sensors
 from earthloom.sensors.model import (
     HIDES,
@@ -47,6 +48,7 @@ __all__ = [
     "known_sensors",
     "list_sensors",
     "load_sensor",
+    "measures_of",
     "parse_sensor",
     "to_physical",
     "to_stored",
@@ -78,6 +80,14 @@ def load_sensor(name: str, folder: Path | None = None) -> Sensor:
             "as the file"
         )
     return sensor
+
+
+def measures_of(sensor: Sensor, bands: Sequence[Band]) -> tuple[Measure, ...]:
+    """What a chip's layer must say of bands of a sensor, since no table of the package does; none
+    where one does."""
+    if (TABLES / f"{sensor.name}.toml").exists():
+        return ()
+    return tuple(Measure(each.width_nm, each.frequency_ghz, each.polarisation) for each in bands)
 
 
 def parse_sensor(table: Mapping[str, object], file: str) -> Sensor:

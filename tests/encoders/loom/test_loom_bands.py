@@ -1,7 +1,9 @@
 """What bands are told by, and the range their values come to."""
 
+import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from earthloom.encoders.loom.bands import CODE, BandFacts, codes_of, facts_of
 from earthloom.encoders.loom.ranges import REFLECTANCE, range_of
 from earthloom.errors import ContractError
-from earthloom.sample import LayerSpec
+from earthloom.sample import LayerSpec, Measure
 from earthloom.sensors import known_sensors, load_sensor
 
 
@@ -51,6 +53,16 @@ def test_a_sensor_without_a_table_is_told_by_its_wavelengths():
     assert facts_of(spec("drone", ("x",), "1"))[0].kind == "index"
     assert facts_of(spec("drone", ("x",), "furlong"))[0].kind == "quantity"
     assert facts_of(spec("drone", ("x",), "K"))[0].kind == "thermal"
+
+
+def test_a_sensor_of_ones_own_says_widths_frequencies_and_polarisations():
+    own = (Measure(width_nm=70.0), Measure(frequency_ghz=1.27, polarisation="HV"))
+    layer = replace(spec("own", ("red", "back"), "1", (700.0, None)), measures=own)
+    red, back = facts_of(LayerSpec.from_json(json.loads(json.dumps(layer.to_json()))))
+    assert red == BandFacts("optical", 10, 700.0, 0.1)
+    assert (back.kind, back.polarisation) == ("radar", "HV")
+    assert back.wavelength_nm == pytest.approx(23.6e7, rel=1e-2)
+    assert facts_of(layer.with_bands([1])) == (back,)
 
 
 def test_near_wavelengths_have_near_codes():

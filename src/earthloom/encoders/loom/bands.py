@@ -7,13 +7,13 @@ here: two bands that measure the same have the same numbers.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from earthloom.errors import ContractError, choices
-from earthloom.sample import LayerSpec
+from earthloom.sample import LayerSpec, Measure
 from earthloom.sensors import Sensor, known_sensors, load_sensor
 
 KINDS = ("optical", "thermal", "radar", "height", "index", "quantity", "position in time")
@@ -85,10 +85,11 @@ class BandFacts:
 def facts_of(spec: LayerSpec) -> tuple[BandFacts, ...]:
     """Of each band of a layer; ContractError for a map of classes, whose values are no measures."""
     sensor = _table(spec.sensor)
-    return tuple(
-        _facts(spec, sensor, band, nm)
-        for band, nm in zip(spec.bands, spec.wavelengths_nm, strict=True)
-    )
+    measures = spec.measures or (Measure(),) * len(spec.bands)
+    every = zip(spec.bands, spec.wavelengths_nm, measures, strict=True)
+    if sensor is None:
+        return tuple(_facts_alone(spec, *each) for each in every)
+    return tuple(_facts(spec, sensor, band, nm) for band, nm, _ in every)
 
 
 def codes_of(facts: Sequence[BandFacts]) -> Tensor:
@@ -96,21 +97,35 @@ def codes_of(facts: Sequence[BandFacts]) -> Tensor:
     return torch.tensor([each.code() for each in facts])
 
 
-def _facts(spec: LayerSpec, sensor: Sensor | None, band: str, nm: float | None) -> BandFacts:
-    known = sensor.by_name.get(band) if sensor is not None else None
-    if known is not None and known.kind == "class":
+def _facts(spec: LayerSpec, sensor: Sensor, band: str, nm: float | None) -> BandFacts:
+    """Of a band of a sensor that the package has a table of."""
+    known = sensor.by_name.get(band)
+    if known is None:
+        return _facts_alone(spec, band, nm, Measure())
+    if known.kind == "class":
         raise ContractError(
             f"band {band} of layer {spec.key} holds classes, which loom does not take; valid are "
             f"bands that measure: {choices(_KIND_OF)}"
         )
-    kind = _KIND_OF[known.kind] if known is not None else _kind(spec.unit, nm)
-    width = _USUAL_WIDTH
-    if known is not None and known.width_nm and known.wavelength_nm:
-        width = known.width_nm / known.wavelength_nm
-    named = known.polarisation if known is not None else band.upper()
+    measure = Measure(known.width_nm, known.frequency_ghz, known.polarisation)
+    return _measured(_KIND_OF[known.kind], spec.gsd, known.wavelength_nm or nm, measure)
+
+
+def _facts_alone(spec: LayerSpec, band: str, nm: float | None, measure: Measure) -> BandFacts:
+    """Of a band that no table of the package knows: by what the layer says of it."""
+    kind = _kind(spec.unit, nm)
+    if measure.frequency_ghz is not None:
+        kind = "radar"
+    polarisation = measure.polarisation or band.upper()
+    return _measured(kind, spec.gsd, nm, replace(measure, polarisation=polarisation))
+
+
+def _measured(kind: str, gsd: float, nm: float | None, measure: Measure) -> BandFacts:
+    width = measure.width_nm / nm if measure.width_nm and nm else _USUAL_WIDTH
     if kind == "radar":
-        nm = _LIGHT_NM_GHZ / ((known.frequency_ghz if known is not None else None) or _USUAL_GHZ)
-    return BandFacts(kind, spec.gsd, nm, width, named if named in POLARISATIONS else None)
+        nm = _LIGHT_NM_GHZ / (measure.frequency_ghz or _USUAL_GHZ)
+    named = measure.polarisation
+    return BandFacts(kind, gsd, nm, width, named if named in POLARISATIONS else None)
 
 
 def _kind(unit: str, nm: float | None) -> str:

@@ -64,12 +64,16 @@ class Up(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         large = F.interpolate(self.coarse(coarse).permute(0, 3, 1, 2), scale_factor=2.0)
-        added: Tensor = large.permute(0, 2, 3, 1) + self.fine(self.norm(fine))
+        rows, cols = fine.shape[1:3]
+        inside = large.permute(0, 2, 3, 1)[:, :rows, :cols]
+        added: Tensor = inside + self.fine(self.norm(fine))
         return added
 
 
 def cells(image: Tensor, step: int) -> Tensor:
-    """(B, H, W, C) to (B, H / step, W / step, step * step * C)."""
+    """(B, H, W, C) to (B, ceil(H / step), ceil(W / step), step * step * C); 0 beyond the edge."""
+    beyond = (0, 0, 0, -image.shape[2] % step, 0, -image.shape[1] % step)
+    image = F.pad(image, beyond) if any(beyond) else image
     count, rows, cols, width = image.shape
     parts = image.reshape(count, rows // step, step, cols // step, step * width)
     return parts.transpose(2, 3).flatten(3)
@@ -127,9 +131,8 @@ class Head(nn.Module):
         self.coarse = nn.Linear(coarse, hidden)
         self.last = nn.Linear(hidden, made, bias=False)
 
-    def forward(self, pixels: Tensor, around: Tensor, out: Tensor | None = None) -> Tensor:
-        """(B, made, N) of pixels (B, N, C) and their surroundings (B, N, hidden); in `out`, if
-        there is one."""
+    def forward(self, pixels: Tensor, around: Tensor) -> Tensor:
+        """(B, made, N) of pixels (B, N, C) and their surroundings (B, N, hidden)."""
         fine = self.fine.weight.T.expand(len(pixels), -1, -1)
         both = F.relu(torch.baddbmm(around, pixels, fine), inplace=True)
-        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT, out=out)
+        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, final
 
 import torch
@@ -21,19 +22,24 @@ from earthloom.encoders.base import (
 from earthloom.encoders.compose import moves
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
+from earthloom.encoders.loom.calendar import Calendar
 from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised
-from earthloom.encoders.loom.sizes import CHANNELS, FIRST, SIZES
+from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch, LayerBatch
 
+_LEAST_SPREAD = 0.02
+"""What whitening takes a number's spread for at least, as a share of the largest."""
+
 
 @final
 class Loom(Encoder):
-    """Any set of layers, of any bands and dates, to 64 features of each pixel of the base grid.
+    """Any set of layers, of any bands and dates, to features of each pixel of the base grid: 64
+    that are learnt, and means of mixtures of bands in windows of the year (see `Calendar`).
 
     Bands are told by what they measure: wavelength and width, or frequency and polarisation, kind
     and ground sampling distance (see `bands`); values come to a common range by their unit alone
@@ -43,9 +49,9 @@ class Loom(Encoder):
     U-shaped network then does.
 
     What was not seen has no influence. Where nothing was seen there is a learned fill, and how much
-    was seen is told. `Features.vector` is the mean of the pixels and of the coarsest stage, where
-    seen. Nothing is normalised over an image: beyond the radius nothing has an effect on a pixel,
-    so that maps have no seams.
+    was seen is told. `Features.vector` is the mean of what is learnt of pixels, of the coarsest
+    stage, and of the windows of the year, where seen. Nothing is normalised over an image: beyond
+    the radius nothing has an effect on a pixel, so that maps have no seams.
     """
 
     name = "loom"
@@ -67,10 +73,11 @@ class Loom(Encoder):
         self._facts = {layer.key: facts_of(layer) for layer in layers}
         self._ranges = {e.key: range_of(e.unit, self._facts[e.key]) for e in layers}
         self._statistics = self._keep_needed()
-        given = shape.stem + shape.heads
-        self.stem = PixelStem(shape.stem, shape.heads)
+        calendar = Calendar(shape.kinds, shape.windows)
+        given = shape.stem + shape.heads + calendar.width
+        self.stem = PixelStem(shape.stem, shape.heads, calendar)
         self.body = Body(given, shape.stages, FIRST, shape.ratio, shape.up)
-        self.head = Head(given, shape.up, shape.hidden, CHANNELS)
+        self.head = Head(given, shape.up, shape.hidden, LEARNT)
 
     @property
     def radius(self) -> int:
@@ -83,7 +90,7 @@ class Loom(Encoder):
 
     @property
     def channels(self) -> int:
-        return CHANNELS
+        return LEARNT + self.stem.calendar.width
 
     @property
     def pyramid(self) -> tuple[Level, ...]:
@@ -97,7 +104,12 @@ class Loom(Encoder):
 
     @property
     def scene_channels(self) -> int:
-        return CHANNELS + SIZES[self.size].stages[-1].width
+        return self.learnt_scene_channels + self.stem.calendar.width
+
+    @property
+    def learnt_scene_channels(self) -> int:
+        """Those of a vector that are no means of the calendar."""
+        return LEARNT + SIZES[self.size].stages[-1].width
 
     def config(self) -> dict[str, Any]:
         return {"size": self.size}
@@ -124,20 +136,38 @@ class Loom(Encoder):
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
         observed = self._observed(batch, pieces, shape)
-        padding = (0, 0, 0, -shape.cols % self._coarsest, 0, -shape.rows % self._coarsest)
-        # All is 0 where nothing was seen, and so it is beyond the edge.
-        stages, around = self.body(F.pad(observed, padding) if any(padding) else observed)
+        stages, around = self.body(observed)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
         features = Whole(pieces, len(seen), shape)
         for piece in pieces:
             own = observed[piece.samples, piece.first : piece.last].flatten(1, 2)
             large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
-            room = features.room(piece, CHANNELS, seen.device)
-            features.put(piece, self.head(own, large, room))
+            year = own[..., -self.stem.calendar.width :].mT
+            features.put(piece, torch.cat([self.head(own, large), year], dim=1))
         pixels = features.made()
-        levels = tuple(stage.permute(0, 3, 1, 2).float() for stage in stages)
-        vector = _vector(pixels, levels[-1], seen, self._coarsest)
-        return Features(pixels, seen, levels, vector)
+        levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
+        share = share_in_cells(seen, self._coarsest)
+        mean = _mean(pixels, seen)
+        parts = [mean[:, :LEARNT], _mean(levels[-1], share), mean[:, LEARNT:]]
+        return Features(pixels, seen, levels, torch.cat(parts, dim=1))
+
+    def learnt(self, features: Features) -> Features:
+        """Without the calendar, which no training changes by much: what an objective looks at."""
+        assert features.vector is not None
+        vector = features.vector[:, : self.learnt_scene_channels]
+        return replace(features, pixels=features.pixels[:, :LEARNT], vector=vector)
+
+    @torch.no_grad()
+    def whiten(self, pixels: Tensor) -> None:
+        """Rotates and scales what is learnt of a pixel, so that in pixels (N, 64) like these all
+        numbers have a spread of 1 and none goes with another; those that hardly differ are not
+        blown up. No function of the features is lost or won."""
+        middle = (pixels - pixels.mean(dim=0)).double()
+        values, turn = torch.linalg.eigh(middle.T @ middle / len(pixels))
+        spread = values.clamp_min(0).sqrt()
+        turned = turn / (spread + _LEAST_SPREAD * spread[-1])
+        weight = self.head.last.weight
+        weight.copy_((turned.flip(1).T @ weight.double()).to(weight.dtype))
 
     @property
     def _coarsest(self) -> int:
@@ -156,7 +186,7 @@ class Loom(Encoder):
         return found
 
     def _observed(self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d) -> Tensor:
-        """(B, H, W, D + heads) what was seen of each pixel, see `PixelStem.fused`."""
+        """(B, H, W, D + heads + M K) what was seen of each pixel, see `PixelStem.fused`."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
@@ -167,8 +197,10 @@ class Loom(Encoder):
         for piece in pieces:
             sums = [
                 Sums(
-                    piece.enlarged(coarse[spec.key].total, spec.factor, shape).flatten(2),
-                    piece.enlarged(coarse[spec.key].shares, spec.factor, shape).flatten(2),
+                    *(
+                        piece.enlarged(part, spec.factor, shape).flatten(2)
+                        for part in coarse[spec.key].parts
+                    )
                 )
                 if spec.factor > 1
                 else self._sums(spec, batch.layers[spec.key], weights[spec.key], piece)
@@ -184,12 +216,12 @@ class Loom(Encoder):
         """(B, ..., h, w) of a coarser layer, on its own grid."""
         count, shape = len(layer.days), Shape2d(*layer.valid.shape[-2:])
         pieces = pieces_of(count, shape, 1, layer.days.device)
-        total, shares = Whole(pieces, count, shape), Whole(pieces, count, shape)
+        wholes = [Whole(pieces, count, shape) for _ in fields(Sums)]
         for piece in pieces:
             sums = self._sums(spec, layer, weights, piece)
-            total.put(piece, sums.total)
-            shares.put(piece, sums.shares)
-        return Sums(total.made(), shares.made())
+            for whole, part in zip(wholes, sums.parts, strict=True):
+                whole.put(piece, part)
+        return Sums(*(whole.made() for whole in wholes))
 
     def _sums(self, spec: LayerSpec, layer: LayerBatch, weights: Weights, piece: Piece) -> Sums:
         """Of a piece of a layer's own grid, (b, ..., n)."""
@@ -198,10 +230,8 @@ class Loom(Encoder):
             piece.of(layer.valid).flatten(2),
             layer.days[piece.samples],
         )
-        bands = weights.bands if len(weights.bands) == 1 else weights.bands[piece.samples]
-        own = Weights(bands, weights.rest[piece.samples])
         rule = self._ranges[spec.key] or self._by_statistics(spec)
-        sums: Sums = self.stem(seen, own, rule)
+        sums: Sums = self.stem(seen, weights.of(piece.samples), rule)
         return sums
 
     def _by_statistics(self, spec: LayerSpec) -> Callable[[Tensor], Tensor]:
@@ -210,10 +240,15 @@ class Loom(Encoder):
         return lambda values: standardised(values, mean, std)
 
 
-def _vector(pixels: Tensor, coarsest: Tensor, seen: Tensor, stride: int) -> Tensor:
-    """(B, V) means over what was seen, of pixels and of the coarsest cells by their share of it."""
-    share = share_in_cells(seen, stride)
-    return torch.cat([_mean(pixels, seen), _mean(coarsest, share)], dim=1)
+def _covering(levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Levels (B, C, h, w), each at twice the stride of the one before, over the window of the last:
+    0 beyond the edge, where nothing is made of finer cells."""
+    rows, cols = levels[-1].shape[-2:]
+    found = []
+    for number, level in enumerate(reversed(levels)):
+        more = (rows << number) - level.shape[-2], (cols << number) - level.shape[-1]
+        found.append(F.pad(level, (0, more[1], 0, more[0])) if any(more) else level)
+    return tuple(reversed(found))
 
 
 def _mean(image: Tensor, weight: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
 class Whole:
     """An image (B, C, H, W), or (B, H, W, C) with channels `last`, that is put together of pieces.
 
-    float32. Where it has several pieces, what is put together is written to once: a piece is made
-    in its place, or copied there while it is still in the cache.
+    float32. Where it has several pieces, each is copied to its place while it is still in the
+    cache.
     """
 
     def __init__(
@@ -79,24 +79,13 @@ class Whole:
         self._single, self._count, self._shape, self._last = len(pieces) == 1, count, shape, last
         self.image: Tensor | None = None
 
-    def room(self, piece: Piece, channels: int, device: torch.device) -> Tensor | None:
-        """(b, C, n) memory for a piece, or (b, n, C), from which it need not be copied.
-
-        None for a piece that is the whole, and under autocast, whose products are of its format.
-        """
-        if self._single or torch.is_autocast_enabled(device.type):
-            return None
-        return self._part(piece, channels, device)
-
     def put(self, piece: Piece, part: Tensor) -> None:
         """A piece (b, C, n), or (b, n, C)."""
         if self._single:
             sizes = self._sizes(len(part), self._shape.rows, part.shape[2 if self._last else 1])
             self.image = part.reshape(sizes).contiguous().float()
             return
-        room = self._part(piece, part.shape[2 if self._last else 1], part.device)
-        if room.data_ptr() != part.data_ptr():
-            room.copy_(part)
+        self._part(piece, part.shape[2 if self._last else 1], part.device).copy_(part)
 
     def made(self) -> Tensor:
         """The image, when all pieces are there."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from earthloom.encoders.loom.body import Stage
 
-CHANNELS = 64
-"""Features of a pixel, in every size."""
+LEARNT = 64
+"""Features of a pixel that are learnt, in every size."""
 FIRST = 4
 """Stride of the first stage, in every size; each further one has twice that of the one before."""
 
@@ -19,12 +19,16 @@ class Size:
     """Channels D of a single observation."""
     heads: int
     """Queries over dates; `stem` is a multiple of it."""
+    kinds: int
+    """Mixtures of bands that the calendar holds."""
     stages: tuple[Stage, ...]
     """At strides 4, 8, 16, 32."""
     up: int
     """Channels of the way up."""
     hidden: int
     """Channels in which a pixel meets its surroundings."""
+    windows: int = 24
+    """Of the year."""
     ratio: int = 4
     """How much wider than its stage a block is inside."""
 
@@ -33,13 +37,15 @@ SIZES: Mapping[str, Size] = {
     "tiny": Size(
         stem=32,
         heads=8,
+        kinds=3,
         stages=(Stage(48, 1), Stage(96, 1), Stage(256, 2), Stage(384, 2)),
         up=64,
-        hidden=32,
+        hidden=64,
     ),
     "small": Size(
         stem=48,
         heads=12,
+        kinds=4,
         stages=(Stage(96, 2), Stage(192, 2), Stage(448, 6), Stage(640, 3)),
         up=96,
         hidden=64,
@@ -47,6 +53,7 @@ SIZES: Mapping[str, Size] = {
     "base": Size(
         stem=64,
         heads=16,
+        kinds=5,
         stages=(Stage(128, 2), Stage(256, 3), Stage(768, 12), Stage(1152, 2)),
         up=192,
         hidden=96,

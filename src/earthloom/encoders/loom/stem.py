@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earthloom.encoders.loom.bands import CODE, BandFacts, codes_of
+from earthloom.encoders.loom.calendar import Calendar
 
 _HIDDEN = 128
 _YEAR = 365.2425
@@ -39,19 +40,36 @@ class Weights:
     """What a layer's observations are multiplied with."""
 
     bands: Tensor
-    """(1 or B, D, C)."""
+    """(1 or B, D + K, C): of observations, and of mixtures for the calendar."""
     rest: Tensor
-    """(B, T, D, 2): what the position in time is multiplied with, and what is added on a date."""
+    """(B, T, D + K, 2): what the position in time is multiplied with, and what is added on a
+    date."""
+    calendar: Tensor
+    """(B, M, T) how much a date counts in a window of the year."""
+
+    def of(self, samples: slice) -> "Weights":
+        """Those of some samples."""
+        bands = self.bands if len(self.bands) == 1 else self.bands[samples]
+        return Weights(bands, self.rest[samples], self.calendar[samples])
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the observations of a layer add up to: both halves of an average."""
+    """What the observations of a layer add up to: both halves of averages."""
 
     total: Tensor
     """(B, D, ...) weighted sums over dates."""
     shares: Tensor
     """(B, heads, ...) sums of weights."""
+    windows: Tensor
+    """(B, M K, ...) weighted sums over dates, of windows of the year."""
+    within: Tensor
+    """(B, M, ...) sums of their weights."""
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return self.total, self.shares, self.windows, self.within
 
 
 class SpectralStem(nn.Module):
@@ -94,10 +112,10 @@ class PixelStem(nn.Module):
     place of the softmax, so that the sums of several sensors, each on its own grid, add up.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, calendar: Calendar) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
-        self.bands = SpectralStem(width)
+        self.width, self.heads, self.calendar = width, heads, calendar
+        self.bands = SpectralStem(width + calendar.kinds)
         self.season = nn.Linear(2 * _HARMONICS, width, bias=False)
         self.query = nn.Linear(width, heads)
         nn.init.normal_(self.query.weight, std=width**-0.5)
@@ -116,9 +134,11 @@ class PixelStem(nn.Module):
         angles = angle * torch.arange(1, _HARMONICS + 1, device=angle.device)
         # What does not change in time has no season.
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) * float(moves)
-        bias = added[:, None] + self.season(waves)
-        position = weight[:, None, :, -1].expand_as(bias)
-        return Weights(weight[..., :-1], torch.stack([position, bias], dim=-1))
+        mixtures = (0, self.calendar.kinds)
+        bias = added[:, None] + F.pad(self.season(waves), mixtures)
+        position = F.pad(weight[:, None, : self.width, -1], mixtures).expand_as(bias)
+        rest = torch.stack([position, bias], dim=-1)
+        return Weights(weight[..., :-1], rest, self.calendar.weights(days, moves))
 
     def forward(
         self, seen: Observations, weights: Weights, ranged: Callable[[Tensor], Tensor]
@@ -127,7 +147,7 @@ class PixelStem(nn.Module):
         count, dates, _, size = seen.pixels.shape
         position = positions_in_time(seen.days, seen.valid)
         once = position.new_ones(count, 1, size)
-        total, shares = None, None
+        total, shares, mixed = None, None, []
         bands = weights.bands.expand(count, -1, -1)
         query = self.query.weight.expand(count, -1, -1)
         for date in range(dates):
@@ -136,7 +156,9 @@ class PixelStem(nn.Module):
             values = ranged(torch.nan_to_num(seen.pixels[:, date]) * valid)
             values = torch.cat([values, position[:, date, None], once], dim=1)
             weight = torch.cat([bands, weights.rest[:, date]], dim=-1)
-            image = F.relu(torch.bmm(weight, values), inplace=True)
+            both = torch.bmm(weight, values)
+            mixed.append(both[:, self.width :] * valid)
+            image = F.relu(both[:, : self.width], inplace=not torch.is_grad_enabled())
             score = torch.bmm(query, image) + self.query.bias[:, None]
             share = score.sigmoid() * valid
             parts, each = image.reshape(count, self.heads, -1, size), share[:, :, None]
@@ -144,10 +166,14 @@ class PixelStem(nn.Module):
             shares = share if shares is None else shares + share
         assert total is not None
         assert shares is not None
-        return Sums(total.flatten(1, 2), shares)
+        windows, within = self.calendar(
+            torch.stack(mixed, dim=1), seen.valid.to(mixed[0].dtype), weights.calendar
+        )
+        return Sums(total.flatten(1, 2), shares, windows, within)
 
     def fused(self, layers: Sequence[Sums]) -> Tensor:
-        """(B, D + heads, N): the averages of layers added up, and how much was seen, 0 to 1.
+        """(B, D + heads + M K, N): the averages of layers added up, how much was seen, 0 to 1, and
+        what the calendar says, of all layers together.
 
         A layer that saw nothing adds nothing, and where no layer saw anything all is 0, the last
         channels too: so what a network adds to its inputs is the learned fill.
@@ -161,7 +187,9 @@ class PixelStem(nn.Module):
             added = average if added is None else added + average
             shares = shares + each.shares
         assert added is not None
-        return torch.cat([added.flatten(1, 2), shares / (shares + least)], dim=1)
+        means = [self.calendar.means(each.windows, each.within) for each in layers]
+        year = sum(means[1:], start=means[0])
+        return torch.cat([added.flatten(1, 2), shares / (shares + least), year], dim=1)
 
 
 def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,38 @@ from torch import Tensor
 
 from earthloom.encoders.base import Statistics
 from earthloom.encoders.loom.encoder import Loom
-from earthloom.errors import DataError
+from earthloom.errors import ContractError, DataError, choices
 from earthloom.sample import LayerSpec
 from earthloom.stages import disk_errors, file_digest
 
 _SIZE, _CARD = "size", "card"
+SHIPPED = ("loom-tiny",)
+"""Weights that come with the package."""
+
+
+@cache
+def shipped_weights(name: str = "loom-tiny") -> Path:
+    """The file of weights that come with the package; nothing is downloaded.
+
+    ContractError for a name that there is none of, DataError where the file is not there or not
+    what it was when it was written.
+    """
+    if name not in SHIPPED:
+        raise ContractError(
+            f"no weights '{name}' come with the package; valid are: {choices(SHIPPED)}"
+        )
+    file = Path(__file__).with_name(f"{name}.safetensors")
+    try:
+        expected = _checksum_of(file).read_text("utf-8").split()[0]
+        found = file_digest(file)
+    except (OSError, IndexError) as error:
+        raise DataError(f"the weights {file} that come with the package cannot be read") from error
+    if found != expected:
+        raise DataError(
+            f"the weights {file} have the checksum {found}; valid is {expected}: install the "
+            "package again"
+        )
+    return file
 
 
 def write_checksum(file: Path) -> None:
