@@ -5,9 +5,9 @@
 
 Modules import one way:
 
-    objective, spread, answer -> hiding, views -> masked, contrast, joint -> several -> landscape
-    -> instruments -> simulated -> sources -> settings -> registry, config, feed, learner
-    -> collapse, logs -> run -> whiten, card -> loop -> command
+    objective, spread, answer -> hiding, views -> looks -> masked, contrast, joint -> several
+    -> landscape, phenology -> instruments, series -> simulated -> sources -> settings
+    -> registry, config, feed, learner -> collapse, logs -> run -> whiten, card -> loop -> command
 """
 
 from earthloom.pretrain.contrast import Contrast

@@ -7,12 +7,13 @@ from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from earthloom.encoders import Features
 from earthloom.encoders.loom import Loom
 from earthloom.errors import ContractError
 from earthloom.pretrain.hiding import Bands, Dates, hide, visible
+from earthloom.pretrain.looks import check_settings, projector, seen_by_all, shared_pixels
 from earthloom.pretrain.objective import Draw, Loss, Part
 from earthloom.pretrain.views import View, Views
 from earthloom.sample import IGNORE, UNLABELLED
@@ -24,8 +25,8 @@ _APART = -1e4
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two views of a chip through one encoder; of the second, half of the dates
-    or bands are hidden.
+    """Two views of a chip through one encoder; of the second, half of the dates or bands are
+    hidden.
 
     Pixels' features, as they are, and projections of chips' vectors are compared by their angle
     (van den Oord et al. 2018), so that pixels spread over the sphere on which embedding fields lie
@@ -52,15 +53,12 @@ class Contrast:
     """At most so many pixels of each view are compared."""
 
     def __post_init__(self) -> None:
-        for name in ("crop", "seasons"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid is 0 to 1")
-        for name in ("chip", "dense"):
-            if getattr(self, name) < 0:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid are 0 and above")
-        for name in ("width", "pixels"):
-            if getattr(self, name) < 1:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
+        check_settings(
+            self,
+            shares=("crop", "seasons"),
+            weights=("chip", "dense"),
+            counts=("width", "pixels"),
+        )
         if not self.temperature > 0:
             raise ContractError(f"temperature is {self.temperature}; valid is above 0")
         _ = self.ways
@@ -85,7 +83,7 @@ class ContrastPart(Part):
         super().__init__()
         self.settings = settings
         self._views = Views(settings.crop, settings.seasons)
-        self.chip = _projector(scene_channels, settings.width)
+        self.chip = projector(scene_channels, settings.width)
 
     def forward(self, loom: Loom, batch: Batch, draw: Draw) -> Loss:
         settings = self.settings
@@ -101,7 +99,7 @@ class ContrastPart(Part):
 
     def _chips(self, features: list[Features], batch: Batch) -> tuple[Tensor, Tensor]:
         """(2, N, D) projected vectors of chips that both views saw, and (N,) their things."""
-        seen = torch.stack([each.seen.flatten(1).any(dim=1) for each in features]).all(dim=0)
+        seen = seen_by_all(features)
         things = torch.zeros(len(seen), dtype=torch.int64, device=seen.device)
         if batch.label is not None and batch.label[0].numel() == 1:
             things = batch.label.flatten().long()
@@ -111,21 +109,12 @@ class ContrastPart(Part):
         self, features: list[Features], views: tuple[View, View], draw: Draw
     ) -> tuple[Tensor, Tensor]:
         """(2, N, F) pixels that both views saw, `pixels` of them at most, and (N,)."""
-        first, second = views
-        valid = first.shared(features[0].seen, second) & second.shared(features[1].seen, first)
-        label = first.batch.label
-        things = torch.zeros_like(valid, dtype=torch.int64)
-        if label is not None:
-            things = first.shared(label, second).long()
-        places = valid.flatten().nonzero()[:, 0]
-        order = torch.randperm(len(places), generator=draw.random("pixels"))
-        places = places[order[: self.settings.pixels].to(places.device)]
-        found = []
-        for each, view, other in zip(features, views, views[::-1], strict=True):
-            shared = view.shared(each.pixels, other)
-            flat = shared.permute(0, 2, 3, 1).reshape(-1, shared.shape[1])
-            found.append(flat[places])
-        return torch.stack(found), things.flatten()[places]
+        settings, (first, second) = self.settings, views
+        found = shared_pixels(features, views, settings.pixels, draw.random("pixels"))
+        things = torch.zeros_like(found.places)
+        if first.batch.label is not None:
+            things = first.shared(first.batch.label, second).flatten()[found.places].long()
+        return torch.stack([found.first, found.second]), things
 
     def _compared(self, looks: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:
         """() the loss of looks (2, N, D) at things (N,), and () how many are nearest to their own.
@@ -148,9 +137,3 @@ class ContrastPart(Part):
         loss = -(likely * same).sum(dim=1) / same.sum(dim=1)
         nearest = named[logits.argmax(dim=1)]
         return loss.mean(), (nearest == named).float().mean()
-
-
-def _projector(given: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.LayerNorm(given), nn.Linear(given, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-    )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from earthloom.encoders import Features
 from earthloom.encoders.loom import LEARNT, Loom
-from earthloom.errors import ContractError
+from earthloom.pretrain.looks import check_settings, projector, seen_by_all, shared_pixels
 from earthloom.pretrain.objective import Draw, Loss, Part
 from earthloom.pretrain.spread import spread_loss
 from earthloom.pretrain.views import View, Views
@@ -56,15 +56,12 @@ class Joint:
     """At most so many pixels of a batch are compared."""
 
     def __post_init__(self) -> None:
-        for name in ("crop", "seasons"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid is 0 to 1")
-        for name in ("chip", "dense", "spread", "labels", "classes"):
-            if getattr(self, name) < 0:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid are 0 and above")
-        for name in ("label_cell", "width", "directions", "pixels"):
-            if getattr(self, name) < 1:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
+        check_settings(
+            self,
+            shares=("crop", "seasons"),
+            weights=("chip", "dense", "spread", "labels", "classes"),
+            counts=("label_cell", "width", "directions", "pixels"),
+        )
 
     def part(self, loom: Loom) -> Part:
         return JointPart(self, LEARNT, loom.learnt_scene_channels)
@@ -80,8 +77,8 @@ class JointPart(Part):
         super().__init__()
         self.settings = settings
         self._views = Views(settings.crop, settings.seasons)
-        self.chip = _projector(scene_channels, settings.width)
-        self.dense = _projector(channels, settings.width)
+        self.chip = projector(scene_channels, settings.width)
+        self.dense = projector(channels, settings.width)
         self.classes = (
             nn.ModuleList(
                 nn.Linear(width, settings.classes) for width in (scene_channels, channels)
@@ -114,7 +111,7 @@ class JointPart(Part):
 
     def _chips(self, features: list[Features]) -> tuple[Tensor, Tensor]:
         """(N, D) projected vectors of the chips of which both views saw anything."""
-        seen = torch.stack([each.seen.flatten(1).any(dim=1) for each in features]).all(dim=0)
+        seen = seen_by_all(features)
         first, second = (self.chip(each.scene()[seen]) for each in features)
         return first, second
 
@@ -122,17 +119,8 @@ class JointPart(Part):
         self, features: list[Features], views: tuple[View, View], draw: Draw
     ) -> tuple[Tensor, Tensor]:
         """(N, D) projected pixels that both views saw; N is `pixels` at most."""
-        first, second = views
-        valid = first.shared(features[0].seen, second) & second.shared(features[1].seen, first)
-        places = valid.flatten().nonzero()[:, 0]
-        order = torch.randperm(len(places), generator=draw.random("pixels"))
-        places = places[order[: self.settings.pixels].to(places.device)]
-        found = []
-        for each, view, other in zip(features, views, views[::-1], strict=True):
-            shared = view.shared(each.pixels, other)
-            flat = shared.permute(0, 2, 3, 1).reshape(-1, shared.shape[1])
-            found.append(self.dense(flat[places]))
-        return found[0], found[1]
+        found = shared_pixels(features, views, self.settings.pixels, draw.random("pixels"))
+        return self.dense(found.first), self.dense(found.second)
 
     def _spread(self, projected: tuple[Tensor, Tensor], draw: Draw) -> Tensor:
         if not len(projected[0]):
@@ -167,12 +155,6 @@ class JointPart(Part):
         by_cell = heads[1](cells.permute(0, 2, 3, 1)).flatten(0, 2)
         weight = (known * seen).flatten()
         return chips, _cross_entropy(by_cell, shares.permute(0, 2, 3, 1).flatten(0, 2), weight)
-
-
-def _projector(given: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.LayerNorm(given), nn.Linear(given, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-    )
 
 
 def _alike(first: Tensor, second: Tensor) -> Tensor:

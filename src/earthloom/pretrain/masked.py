@@ -27,6 +27,7 @@ from earthloom.pretrain.hiding import (
     measured_values,
     visible,
 )
+from earthloom.pretrain.looks import check_settings
 from earthloom.pretrain.objective import Draw, Loss, Part, mean_where
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
@@ -77,9 +78,7 @@ class Masked:
             raise ContractError(f"scored is {self.scored}; valid is above 0 and up to 1")
         if self.shown < 0:
             raise ContractError(f"shown is {self.shown}; valid is 0 and above")
-        for name in ("cell", "token", "width"):
-            if getattr(self, name) < 1:
-                raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
+        check_settings(self, counts=("cell", "token", "width"))
         _ = self.ways
 
     @property
