@@ -209,9 +209,8 @@ class _Job(Generic[Unit, Result]):
         from distributed.protocol.pickle import dumps
 
         self._client, self._address, self._units = client, address, units
-        self._held: Future[_Held[Unit, Result]] = client.submit(
-            _Held, dumps(work), earthloom.__version__, pure=False
-        )
+        self._content = dumps(work)
+        self._held: Future[_Held[Unit, Result]] | None = None
         self._waiting = deque(range(len(units)))
         self._suspects: deque[int] = deque()
         self._tries: dict[Any, _Try] = {}
@@ -239,7 +238,11 @@ class _Job(Generic[Unit, Result]):
             yield from self._settle(future)
 
     def _hand_out(self) -> None:
-        """Keeps the workers busy; with what may have killed some, one at a time."""
+        """Keeps the workers busy; with what may have killed some, one at a time. Nothing is sent
+        before workers were looked at: one that lacks Earthloom dies of it, and then is not to be
+        asked."""
+        if not self._checked:
+            return
         if self._suspects:
             if not self._tries:
                 self._hand_in(self._suspects.popleft())
@@ -249,6 +252,10 @@ class _Job(Generic[Unit, Result]):
 
     def _hand_in(self, unit: int, elsewhere: Sequence[str] = ()) -> None:
         """Lets a unit be done; rather on the workers `elsewhere`, if there are some."""
+        if self._held is None:
+            self._held = self._client.submit(
+                _Held, self._content, earthloom.__version__, pure=False
+            )
         future = self._client.submit(
             _do,
             self._held,
@@ -312,6 +319,7 @@ class _Job(Generic[Unit, Result]):
             self._threads = sum(threads.values())
             if self._threads and not self._checked:
                 self._check_versions()
+                self._checked = True
             self._tell(self._halted())
             if self._seconds and not self._waiting:
                 self._hurry(threads, self._client.processing())
@@ -322,7 +330,6 @@ class _Job(Generic[Unit, Result]):
         """Looks whether workers have what this machine has. One that has no Earthloom at all cannot
         say so itself: it dies of what it is sent. It waits for all of them, so it is seldom done.
         """
-        self._checked = True
         versions: Any = self._client.get_versions(packages=["earthloom"])
         for worker, known in versions["workers"].items():
             version = known["packages"].get("earthloom")
