@@ -13,10 +13,14 @@ split n holds out quarter n (in turns), and has the seed n. Test data is never r
    together, and the present values, on four further splits. The further splits alone decide, so
    that luck in the first round does not count.
 
+3. What is ahead there meets the present values again, on the same splits, at the full steps and
+   batch of the row: a rate that is right for few steps is often too high for many.
+
 A change is taken where its mean is ahead of that of the present values by more than `AHEAD`
-standard errors of the differences, paired by split. More steps cost more: they are shown, and never
-taken by the search (`FREE`). Networks, chips and steps are small, so that a task takes about three
-minutes of an idle core (boxes half an hour); see docs/training.md for what that means.
+standard errors of the differences, paired by split, in the second round and in the third. More
+steps cost more: they are shown, and never taken by the search (`FREE`). Networks, chips and steps
+are small, so that a task takes about three minutes of an idle core (boxes half an hour, and a third
+round as long again); see docs/training.md for what that means.
 
 With `--keep`, each score is a line of JSON in a file there: run again, it does what is missing.
 `--quick` trains for two steps, and its scores mean nothing.
@@ -136,20 +140,25 @@ class Search:
     given: SearchSet
     kept: Kept
     quick: bool
+    full: bool = False
+    """Whether the row's own steps and batch are taken, and not those of the set."""
 
     def scores(self, trial: str, change: Change, splits: Sequence[int]) -> NDArray[np.float64]:
         """The scores of a trial; what is kept is not done again."""
+        name = f"{trial}, full length" if self.full else trial
         for split in splits:
-            if (self.task, trial, split) not in self.kept.read():
+            if (self.task, name, split) not in self.kept.read():
                 began = time.process_time()
                 score = self._score(change, split)
-                self.kept.add(self.task, trial, split, score, time.process_time() - began)
+                self.kept.add(self.task, name, split, score, time.process_time() - began)
         known = self.kept.read()
-        return np.array([known[self.task, trial, split] for split in splits])
+        return np.array([known[self.task, name, split] for split in splits])
 
     def base(self) -> Training:
         """The row of the task, on the budget of the set."""
         row, given = defaults_for(self.given.task, "network"), self.given
+        if self.full and not self.quick:
+            return replace(row, crop=given.crop)
         steps = 2 if self.quick else given.steps
         return replace(row, steps=steps, batch=given.batch, crop=given.crop)
 
@@ -227,7 +236,14 @@ def searched(search: Search) -> dict[str, object]:
     for name, change in last.items():
         further[name] = row_of(search.scores(name, change, FURTHER), present)
         print(line_of("2", name, further[name]), flush=True)
-    chosen = chosen_of(further)
+    chosen, held = chosen_of(further), None
+    if chosen != PRESENT:
+        whole = replace(search, full=True)
+        present = whole.scores(PRESENT, last[PRESENT], FURTHER)
+        print(line_of("3", PRESENT, row_of(present, present)), flush=True)
+        held = row_of(whole.scores(chosen, last[chosen], FURTHER), present)
+        print(line_of("3", chosen, held), flush=True)
+        chosen = chosen_of({chosen: held})
     print(f"   chosen: {chosen}" + (f" ({one}, {two})" if chosen == JOINED else ""), flush=True)
     return {
         "data": given.what,
@@ -237,6 +253,7 @@ def searched(search: Search) -> dict[str, object]:
         "metric": given.task.main,
         "first": {name: _rounded(row) for name, row in first.items()},
         "further": {name: _rounded(row) for name, row in further.items()},
+        "full_length": None if held is None else _rounded(held),
         "joined": [one, two],
         "chosen": chosen,
     }

@@ -18,12 +18,13 @@ that ways are paired by it. All series of a table have the same days, since the 
 the class.
 
 The probe is logistic regression; its penalty, of ten, has the lowest loss on held-out groups of the
-training rows. Both networks offer two readings, the 64 features of the pixel, and those with the
-cells of all levels around it; the same loss chooses, for both alike. A class of n rows counts as
-the root of n. Of OSCD the probe sees the features of both dates and how far they are apart, for all
-encoders, and calls change as often as there is change in the training cities: that share is taken
-as known. What an encoder takes from a set without labels, the mean and spread of bands, and patches
-for random filters, it takes from all images of the set at once: this can only help the others.
+training rows. Both networks offer two readings, the features of the pixel, and those with the
+cells of all levels around it; the same loss chooses, for both alike. Series of single pixels have
+nothing around them, and one reading. A class of n rows counts as the root of n. Of OSCD the probe
+sees the features of both dates and how far they are apart, for all encoders, and calls change as
+often as there is change in the training cities: that share is taken as known. What an encoder takes
+from a set without labels, the mean and spread of bands, and patches for random filters, it takes
+from all images of the set at once: this can only help the others.
 
 `wins`, `losses`: of sets x budgets, those where ours is better, or worse, than the best of the
 three (by its mean) by more than two standard errors of the paired differences. `missing_half`:

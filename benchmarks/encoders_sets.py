@@ -316,10 +316,11 @@ def _encoded(
 def _at(
     encoder: Encoder, features: Features, number: int, shape: Shape2d, at: NDArray[np.intp]
 ) -> NDArray[np.float16]:
-    """(n, F + L) of the pixels of one chip."""
+    """(n, F + L) of the pixels of one chip; L is 0 where a chip is a single pixel."""
     rows, cols = (torch.from_numpy(each) for each in np.unravel_index(at, tuple(shape)))
     parts = [features.pixels[number][:, rows, cols]]
-    for image, level in zip(features.pyramid, encoder.pyramid, strict=True):
+    around = zip(features.pyramid, encoder.pyramid, strict=True) if shape != (1, 1) else ()
+    for image, level in around:
         parts.append(image[number][:, rows // level.stride, cols // level.stride])
     values: NDArray[np.float16] = torch.cat(parts).T.to(torch.float16).numpy()
     return values

@@ -19,8 +19,7 @@ from earthloom.sample.batch import collate
 MINI = Size(
     stem=16,
     heads=4,
-    kinds=2,
-    windows=6,
+    told=16,
     stages=(Stage(16, 1), Stage(16, 1), Stage(32, 1), Stage(32, 1)),
     up=16,
     hidden=16,

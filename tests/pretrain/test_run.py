@@ -103,30 +103,36 @@ def test_weights_come_with_a_card_and_load(job):
     further = replace(job, folder=job.folder.parent / "further", start=made.weights, steps=1)
     begun = _weights(pretrain(replace(further, learning_rate=1e-9)))
     for name, value in loom.named_parameters():
-        # The last layer is whitened anew.
-        if name != "head.last.weight":
+        # What makes the features is turned anew.
+        if name not in ("head.last.weight", "head.straight.weight"):
             torch.testing.assert_close(begun[name], value.detach(), atol=1e-5, rtol=1e-2)
 
 
-def test_what_is_learnt_is_whitened(job):
-    made = pretrain(job)
+def test_what_is_learnt_is_evened_out(job, monkeypatch):
+    """Half of the way to equal spreads, and nothing else is changed."""
     chips = job.sources[0].open()
-    with torch.no_grad():
-        loom = made.loom
-        pixels = torch.cat(
-            [loom.learnt(loom(collate([chips[n]]))).pixels.flatten(2)[0].T for n in range(16)]
-        )
-    likeness = torch.cov(pixels.T)
-    spread = likeness.diagonal()
-    assert (spread < 1.2).all()
-    assert spread[0] > 0.5
-    apart = likeness - torch.diag(spread)
-    assert apart.abs().max() < 0.3
+
+    def spreads(job):
+        loom = pretrain(job).loom
+        with torch.no_grad():
+            pixels = torch.cat(
+                [loom.learnt(loom(collate([chips[n]]))).pixels.flatten(2)[0].T for n in range(16)]
+            )
+        values = torch.linalg.eigvalsh(torch.cov(pixels.double().T)).flip(0)
+        return loom, values[:8] / values[0]
+
+    loom, after = spreads(job)
+    monkeypatch.setattr("earthloom.pretrain.loop.even_out", lambda *_: None)
+    plain, before = spreads(replace(job, folder=job.folder.parent / "plain"))
+    torch.testing.assert_close(after, before.sqrt(), atol=0.05, rtol=0.2)
+    assert before[-1] < 0.7 * after[-1]
+    assert torch.equal(plain.spread.slots, torch.eye(len(plain.spread.slots)))
+    assert not torch.equal(loom.spread.slots, plain.spread.slots)
 
 
 @pytest.mark.parametrize("objective", [BOTH.objectives[0], replace(BOTH.objectives[1], spread=5.0)])
 def test_losses_fall_on_sixteen_chips(objective, job):
-    job = replace(job, objective=Sum((objective,), (1.0,)), steps=40, batch=8, log_every=8)
+    job = replace(job, objective=Sum((objective,), (1.0,)), steps=40, batch=8, log_every=4)
     job = replace(job, learning_rate=5e-3, schedule=Constant(), look_every=40)
     made = pretrain(job)
     first, last = made.notes[0], made.notes[-1]

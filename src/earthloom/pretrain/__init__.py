@@ -7,7 +7,7 @@ Modules import one way:
 
     objective, spread, answer -> hiding, views -> looks -> masked, contrast, joint -> several
     -> landscape, phenology -> instruments, series -> simulated -> sources -> settings
-    -> registry, config, feed, learner -> collapse, logs -> run -> whiten, card -> loop -> command
+    -> registry, config, feed, learner -> collapse, logs -> run -> even, card -> loop -> command
 """
 
 from earthloom.pretrain.contrast import Contrast

@@ -12,11 +12,11 @@ from earthloom.encoders.loom.weights import write_checksum
 from earthloom.errors import DataError
 from earthloom.fit.training.checkpoint import Checkpoint, load_checkpoint
 from earthloom.pretrain.card import card_of
+from earthloom.pretrain.even import even_out
 from earthloom.pretrain.job import job_of
 from earthloom.pretrain.learner import faces_of, flat_statistics
 from earthloom.pretrain.run import history_of
 from earthloom.pretrain.settings import Pretraining
-from earthloom.pretrain.whiten import whiten
 from earthloom.sample import LayerSpec
 
 _FACE = "faces.0."
@@ -43,7 +43,7 @@ def export(settings: Pretraining, file: Path) -> dict[str, Any]:
     state, history = found.state, history_of(found.state)
     used = state["kwh"], state["seconds"], state["device"], state["step"]
     card = card_of(settings, history, *used)
-    whiten(faces_of(loom, opened), opened, settings.sources)
+    even_out(faces_of(loom, opened), opened, settings.sources)
     save_weights(loom, file, card=card)
     write_checksum(file)
     return card

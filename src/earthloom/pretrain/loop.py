@@ -15,13 +15,13 @@ from earthloom.errors import ContractError
 from earthloom.fit.training.quiet import Interrupts, deterministic, own_random, quiet_lightning
 from earthloom.pretrain.card import card_of
 from earthloom.pretrain.collapse import Look
+from earthloom.pretrain.even import even_out
 from earthloom.pretrain.feed import Feed, first_chips
 from earthloom.pretrain.job import job_of
 from earthloom.pretrain.learner import Learner, faces_of, flat_statistics
 from earthloom.pretrain.logs import Note
 from earthloom.pretrain.run import Run, Tick
 from earthloom.pretrain.settings import Pretraining
-from earthloom.pretrain.whiten import whiten
 from earthloom.sample import Samples
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def pretrain(settings: Pretraining, tick: Tick | None = None) -> Pretrained:
             device = str(fabric.device.type)
             card = card_of(settings, run.history, run.kwh, run.seconds, device, run.step)
             learner = run.finish()
-            whiten(learner.every_face, opened, settings.sources)
+            even_out(learner.every_face, opened, settings.sources)
             loom = learner.loom
     file = settings.folder / WEIGHTS
     if fabric.is_global_zero:

@@ -55,6 +55,14 @@ def test_a_sensor_without_a_table_is_told_by_its_wavelengths():
     assert facts_of(spec("drone", ("x",), "K"))[0].kind == "thermal"
 
 
+def test_normalised_differences_are_told_from_other_indices():
+    facts = facts_of(spec("own", ("NDVI", "evi", "nbr2", "red"), "1", (None, None, None, 660.0)))
+    assert [each.difference for each in facts] == [True, False, True, False]
+    codes = codes_of(facts)
+    assert not torch.equal(codes[0], codes[1])
+    assert torch.equal(codes[0], codes[2])
+
+
 def test_a_sensor_of_ones_own_says_widths_frequencies_and_polarisations():
     own = (Measure(width_nm=70.0), Measure(frequency_ghz=1.27, polarisation="HV"))
     layer = replace(spec("own", ("red", "back"), "1", (700.0, None)), measures=own)

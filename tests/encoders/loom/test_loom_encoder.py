@@ -77,6 +77,18 @@ def outputs(loom, batch):
         return all_of(loom(batch))
 
 
+def year_of(loom, found):
+    """Means of windows of the year, by slot and window; (B, C, ...) of pixels or a vector."""
+    slots, windows = loom.seasons.slots, loom.seasons.windows
+    apart = found[:, -len(slots) * windows :].unflatten(1, (windows, len(slots)))
+    return {(slot, m): apart[:, m, k] for k, slot in enumerate(slots) for m in range(windows)}
+
+
+def learnt_of(loom, batch):
+    with torch.inference_mode():
+        return all_of(loom.learnt(loom(batch)))
+
+
 def assert_same(first, second, atol=1e-5):
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, atol=atol, rtol=1e-4)
@@ -188,10 +200,18 @@ def test_a_sensor_that_saw_nothing_is_as_one_that_was_never_given(spec):
     batch = batch_of(ALL)
     valid = torch.zeros_like(batch.layers[spec.key].valid)
     rest = tuple(each for each in ALL if each != spec)
-    blind = outputs(loom_for(ALL), with_layer(batch, spec.key, valid=valid))
+    unseen = with_layer(batch, spec.key, valid=valid)
     lacking = Batch(batch.ids, {e.key: batch.layers[e.key] for e in rest}, None)
-    assert_same(blind, outputs(loom_for(rest), lacking))
-    assert differ(blind, outputs(loom_for(ALL), batch))
+    blind, without = loom_for(ALL), loom_for(rest)
+    assert_same(learnt_of(blind, unseen), learnt_of(without, lacking))
+    assert differ(learnt_of(blind, unseen), learnt_of(blind, batch))
+    years = [
+        year_of(loom, outputs(loom, each)[0])
+        for loom, each in ((blind, unseen), (without, lacking))
+    ]
+    for place, mean in years[0].items():
+        expected = years[1].get(place, torch.zeros_like(mean))
+        torch.testing.assert_close(mean, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_band_that_was_left_out_is_as_one_that_was_never_there():

@@ -1,8 +1,9 @@
 """What a band is, as numbers that a network can be made of: any sensor's, by its physics alone.
 
 A band has a kind, a wavelength and a width, a polarisation, a ground sampling distance. They come
-from the layer's specification, and from the sensor's table where there is one. No band has a name
-here: two bands that measure the same have the same numbers.
+from the layer's specification, and from the sensor's table where there is one. Names of bands have
+no say, but that they tell which indices are normalised differences: two bands that measure the same
+have the same numbers.
 """
 
 import math
@@ -54,7 +55,10 @@ fifth of a wave from each other."""
 _LONGEST_DECADES = 4.0
 _CENTRE_NM = 1000.0
 
-CODE = len(KINDS) + len(POLARISATIONS) + 2 * _WAVES + 4
+_DIFFERENCES = ("nd", "nbr", "gnd", "mnd")
+"""What names of normalised differences of two bands begin with."""
+
+CODE = len(KINDS) + len(POLARISATIONS) + 2 * _WAVES + 5
 """Numbers K that tell of a band."""
 
 
@@ -72,13 +76,17 @@ class BandFacts:
     """Width over wavelength."""
     polarisation: str | None = None
     """One of `POLARISATIONS`, or None."""
+    difference: bool = False
+    """Whether it is a normalised difference of two bands, such as NDVI: of other indices, such as
+    EVI, the same land has other values."""
 
     def code(self) -> list[float]:
         """K numbers about between -1 and 1."""
         kind = [float(self.kind == each) for each in KINDS]
         polarisation = [float(self.polarisation == each) for each in POLARISATIONS]
         gsd = math.log10(self.gsd / 10)
-        rest = [math.log10(self.relative_width / _USUAL_WIDTH), gsd, math.sin(2 * gsd)]
+        width = math.log10(self.relative_width / _USUAL_WIDTH)
+        rest = [width, gsd, math.sin(2 * gsd), float(self.difference)]
         return [*kind, *polarisation, *_waves(self.wavelength_nm), *rest]
 
 
@@ -108,7 +116,8 @@ def _facts(spec: LayerSpec, sensor: Sensor, band: str, nm: float | None) -> Band
             f"bands that measure: {choices(_KIND_OF)}"
         )
     measure = Measure(known.width_nm, known.frequency_ghz, known.polarisation)
-    return _measured(_KIND_OF[known.kind], spec.gsd, known.wavelength_nm or nm, measure)
+    kind = _KIND_OF[known.kind]
+    return _measured(kind, spec.gsd, known.wavelength_nm or nm, measure, band)
 
 
 def _facts_alone(spec: LayerSpec, band: str, nm: float | None, measure: Measure) -> BandFacts:
@@ -117,15 +126,16 @@ def _facts_alone(spec: LayerSpec, band: str, nm: float | None, measure: Measure)
     if measure.frequency_ghz is not None:
         kind = "radar"
     polarisation = measure.polarisation or band.upper()
-    return _measured(kind, spec.gsd, nm, replace(measure, polarisation=polarisation))
+    return _measured(kind, spec.gsd, nm, replace(measure, polarisation=polarisation), band)
 
 
-def _measured(kind: str, gsd: float, nm: float | None, measure: Measure) -> BandFacts:
+def _measured(kind: str, gsd: float, nm: float | None, measure: Measure, name: str) -> BandFacts:
     width = measure.width_nm / nm if measure.width_nm and nm else _USUAL_WIDTH
     if kind == "radar":
         nm = _LIGHT_NM_GHZ / (measure.frequency_ghz or _USUAL_GHZ)
     named = measure.polarisation
-    return BandFacts(kind, gsd, nm, width, named if named in POLARISATIONS else None)
+    difference = kind == "index" and name.lower().startswith(_DIFFERENCES)
+    return BandFacts(kind, gsd, nm, width, named if named in POLARISATIONS else None, difference)
 
 
 def _kind(unit: str, nm: float | None) -> str:

@@ -130,9 +130,17 @@ class Head(nn.Module):
         self.fine = nn.Linear(given, hidden, bias=False)
         self.coarse = nn.Linear(coarse, hidden)
         self.last = nn.Linear(hidden, made, bias=False)
+        self.straight = nn.Linear(given, made, bias=False)
 
     def forward(self, pixels: Tensor, around: Tensor) -> Tensor:
         """(B, made, N) of pixels (B, N, C) and their surroundings (B, N, hidden)."""
         fine = self.fine.weight.T.expand(len(pixels), -1, -1)
         both = F.relu(torch.baddbmm(around, pixels, fine), inplace=True)
-        return torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)
+        met = torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)
+        return torch.baddbmm(met, self.straight.weight.expand(len(pixels), -1, -1), pixels.mT)
+
+    @torch.no_grad()
+    def turn(self, matrix: Tensor) -> None:
+        """Multiplies the features with a matrix (made, made)."""
+        for layer in (self.last, self.straight):
+            layer.weight.copy_((matrix @ layer.weight.double()).to(layer.weight.dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -22,24 +22,23 @@ from earthloom.encoders.base import (
 from earthloom.encoders.compose import moves
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
-from earthloom.encoders.loom.calendar import Calendar
+from earthloom.encoders.loom.calendar import Seasons, Told
 from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
+from earthloom.encoders.loom.spread import Spread, half_whitening
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
 from earthloom.sample import LayerSpec, Shape2d
 from earthloom.sample.batch import Batch, LayerBatch
 
-_LEAST_SPREAD = 0.02
-"""What whitening takes a number's spread for at least, as a share of the largest."""
-
 
 @final
 class Loom(Encoder):
     """Any set of layers, of any bands and dates, to features of each pixel of the base grid: 64
-    that are learnt, and means of mixtures of bands in windows of the year (see `Calendar`).
+    that are learnt, and means of parts of the spectrum in windows of the year (see `Seasons`), of
+    which a pretraining knows only how they go together (see `Spread`).
 
     Bands are told by what they measure: wavelength and width, or frequency and polarisation, kind
     and ground sampling distance (see `bands`); values come to a common range by their unit alone
@@ -55,6 +54,8 @@ class Loom(Encoder):
     """
 
     name = "loom"
+
+    turn: Tensor
 
     def __init__(
         self,
@@ -73,9 +74,14 @@ class Loom(Encoder):
         self._facts = {layer.key: facts_of(layer) for layer in layers}
         self._ranges = {e.key: range_of(e.unit, self._facts[e.key]) for e in layers}
         self._statistics = self._keep_needed()
-        calendar = Calendar(shape.kinds, shape.windows)
-        given = shape.stem + shape.heads + calendar.width
-        self.stem = PixelStem(shape.stem, shape.heads, calendar)
+        many = any(len(layer.dates) > 1 for layer in layers)
+        self.seasons = Seasons.of(list(self._facts.values()), many)
+        given = shape.stem + shape.heads + shape.told
+        self.stem = PixelStem(shape.stem, shape.heads)
+        self.told = Told(shape.told)
+        self.spread = Spread()
+        self.register_buffer("turn", torch.eye(len(self.seasons.slots)), persistent=False)
+        self.register_load_state_dict_post_hook(_shown_anew)  # type: ignore[no-untyped-call]
         self.body = Body(given, shape.stages, FIRST, shape.ratio, shape.up)
         self.head = Head(given, shape.up, shape.hidden, LEARNT)
 
@@ -90,7 +96,7 @@ class Loom(Encoder):
 
     @property
     def channels(self) -> int:
-        return LEARNT + self.stem.calendar.width
+        return LEARNT + self.seasons.width
 
     @property
     def pyramid(self) -> tuple[Level, ...]:
@@ -104,11 +110,11 @@ class Loom(Encoder):
 
     @property
     def scene_channels(self) -> int:
-        return self.learnt_scene_channels + self.stem.calendar.width
+        return self.learnt_scene_channels + self.seasons.width
 
     @property
     def learnt_scene_channels(self) -> int:
-        """Those of a vector that are no means of the calendar."""
+        """Those of a vector that are no means of windows of the year."""
         return LEARNT + SIZES[self.size].stages[-1].width
 
     def config(self) -> dict[str, Any]:
@@ -122,7 +128,9 @@ class Loom(Encoder):
     def over(self, layers: tuple[LayerSpec, ...], statistics: Mapping[str, Statistics]) -> Loom:
         """A Loom for other layers that shares this one's weights: what one learns, both learn."""
         other = Loom(layers, statistics, self.size)
-        other.stem, other.body, other.head = self.stem, self.body, self.head
+        for name in ("stem", "told", "spread", "body", "head"):
+            setattr(other, name, getattr(self, name))
+        other.show()
         return other.train(self.training)
 
     def ranged(self, spec: LayerSpec, pixels: Tensor) -> Tensor:
@@ -135,15 +143,14 @@ class Loom(Encoder):
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
-        observed = self._observed(batch, pieces, shape)
+        features = Whole(pieces, len(seen), shape, self.channels)
+        observed = self._observed(batch, pieces, shape, features)
         stages, around = self.body(observed)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
-        features = Whole(pieces, len(seen), shape)
         for piece in pieces:
             own = observed[piece.samples, piece.first : piece.last].flatten(1, 2)
             large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
-            year = own[..., -self.stem.calendar.width :].mT
-            features.put(piece, torch.cat([self.head(own, large), year], dim=1))
+            features.put(piece, self.head(own, large))
         pixels = features.made()
         levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
         share = share_in_cells(seen, self._coarsest)
@@ -152,22 +159,20 @@ class Loom(Encoder):
         return Features(pixels, seen, levels, torch.cat(parts, dim=1))
 
     def learnt(self, features: Features) -> Features:
-        """Without the calendar, which no training changes by much: what an objective looks at."""
+        """The 64 without the windows of the year, which no objective changes: what one looks at."""
         assert features.vector is not None
         vector = features.vector[:, : self.learnt_scene_channels]
         return replace(features, pixels=features.pixels[:, :LEARNT], vector=vector)
 
     @torch.no_grad()
-    def whiten(self, pixels: Tensor) -> None:
-        """Rotates and scales what is learnt of a pixel, so that in pixels (N, 64) like these all
-        numbers have a spread of 1 and none goes with another; those that hardly differ are not
-        blown up. No function of the features is lost or won."""
-        middle = (pixels - pixels.mean(dim=0)).double()
-        values, turn = torch.linalg.eigh(middle.T @ middle / len(pixels))
-        spread = values.clamp_min(0).sqrt()
-        turned = turn / (spread + _LEAST_SPREAD * spread[-1])
-        weight = self.head.last.weight
-        weight.copy_((turned.flip(1).T @ weight.double()).to(weight.dtype))
+    def even(self, pixels: Tensor) -> None:
+        """Turns what is learnt of a pixel so that in pixels (N, 64) like these small spreads are
+        less small beside large ones, see `half_whitening`. No function of it is lost or won."""
+        self.head.turn(half_whitening(torch.cov(pixels.T)))
+
+    def show(self) -> None:
+        """Takes the turn of the slots from `spread`, after that has changed."""
+        self.turn = self.spread.turn(self.seasons.slots)
 
     @property
     def _coarsest(self) -> int:
@@ -185,15 +190,20 @@ class Loom(Encoder):
                 self.register_buffer(name, self.get_buffer(name), persistent=False)
         return found
 
-    def _observed(self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d) -> Tensor:
-        """(B, H, W, D + heads + M K) what was seen of each pixel, see `PixelStem.fused`."""
+    def _observed(
+        self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d, features: Whole
+    ) -> Tensor:
+        """(B, H, W, D + heads + told) what was seen of each pixel, see `PixelStem.fused`; windows
+        of the year go straight to the features."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
             for spec in self.layers
             if spec.factor > 1
         }
-        whole = Whole(pieces, len(batch.ids), shape, last=True)
+        size = SIZES[self.size]
+        given = size.stem + size.heads + size.told
+        whole = Whole(pieces, len(batch.ids), shape, given, last=True)
         for piece in pieces:
             sums = [
                 Sums(
@@ -206,20 +216,35 @@ class Loom(Encoder):
                 else self._sums(spec, batch.layers[spec.key], weights[spec.key], piece)
                 for spec in self.layers
             ]
-            whole.put(piece, self.stem.fused(sums).mT)
+            year = self.seasons.means(
+                [
+                    (each.windows, each.within, weights[spec.key].slots.of(piece.samples))
+                    for spec, each in zip(self.layers, sums, strict=True)
+                ]
+            )
+            features.put(piece, self._turned(year), LEARNT)
+            told = self.told(year, self.seasons)
+            whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1).mT)
         return whole.made()
 
+    def _turned(self, year: Tensor) -> Tensor:
+        """(B, M K, N) of as many: slots evened out by what the pretraining saw."""
+        windows = year.reshape(-1, len(self.turn), year.shape[-1])
+        return torch.bmm(self.turn.expand(len(windows), -1, -1), windows).reshape(year.shape)
+
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
-        return self.stem.weights(self._facts[spec.key], layer.days, layer.measured, moves(spec))
+        facts = self._facts[spec.key]
+        return self.stem.weights(facts, layer.days, layer.measured, moves(spec), self.seasons)
 
     def _coarse(self, spec: LayerSpec, layer: LayerBatch, weights: Weights) -> Sums:
         """(B, ..., h, w) of a coarser layer, on its own grid."""
         count, shape = len(layer.days), Shape2d(*layer.valid.shape[-2:])
         pieces = pieces_of(count, shape, 1, layer.days.device)
-        wholes = [Whole(pieces, count, shape) for _ in fields(Sums)]
+        wholes: list[Whole] = []
         for piece in pieces:
-            sums = self._sums(spec, layer, weights, piece)
-            for whole, part in zip(wholes, sums.parts, strict=True):
+            parts = self._sums(spec, layer, weights, piece).parts
+            wholes = wholes or [Whole(pieces, count, shape, part.shape[1]) for part in parts]
+            for whole, part in zip(wholes, parts, strict=True):
                 whole.put(piece, part)
         return Sums(*(whole.made() for whole in wholes))
 
@@ -231,13 +256,18 @@ class Loom(Encoder):
             layer.days[piece.samples],
         )
         rule = self._ranges[spec.key] or self._by_statistics(spec)
-        sums: Sums = self.stem(seen, weights.of(piece.samples), rule)
+        sums: Sums = self.stem(seen, weights.of(piece.samples), rule, self.seasons)
         return sums
 
     def _by_statistics(self, spec: LayerSpec) -> Callable[[Tensor], Tensor]:
         """The common range of a layer in a unit without a rule."""
         mean, std = (self.get_buffer(name)[:, None] for name in self._statistics[spec.key])
         return lambda values: standardised(values, mean, std)
+
+
+def _shown_anew(loom: Loom, keys: object) -> None:
+    """What is done when weights were loaded."""
+    loom.show()
 
 
 def _covering(levels: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -74,34 +74,40 @@ class Whole:
     """
 
     def __init__(
-        self, pieces: Sequence[Piece], count: int, shape: Shape2d, last: bool = False
+        self,
+        pieces: Sequence[Piece],
+        count: int,
+        shape: Shape2d,
+        channels: int,
+        last: bool = False,
     ) -> None:
-        self._single, self._count, self._shape, self._last = len(pieces) == 1, count, shape, last
-        self.image: Tensor | None = None
+        self._single, self._last = len(pieces) == 1, last
+        self._sizes = (
+            (count, shape.rows, shape.cols, channels)
+            if last
+            else (count, channels, shape.rows, shape.cols)
+        )
+        self._parts: dict[int, Tensor] = {}
+        self._image: Tensor | None = None
 
-    def put(self, piece: Piece, part: Tensor) -> None:
-        """A piece (b, C, n), or (b, n, C)."""
+    def put(self, piece: Piece, part: Tensor, first: int = 0) -> None:
+        """A piece (b, c, n), or (b, n, c), whose channels come from `first` on."""
         if self._single:
-            sizes = self._sizes(len(part), self._shape.rows, part.shape[2 if self._last else 1])
-            self.image = part.reshape(sizes).contiguous().float()
+            self._parts[first] = part
             return
-        self._part(piece, part.shape[2 if self._last else 1], part.device).copy_(part)
+        if self._image is None:
+            self._image = torch.empty(self._sizes, device=part.device)
+        chosen = self._image[piece.samples]
+        if self._last:
+            run = chosen[:, piece.first : piece.last, :, first : first + part.shape[2]]
+        else:
+            run = chosen[:, first : first + part.shape[1], piece.first : piece.last]
+        run.copy_(part.reshape(run.shape))
 
     def made(self) -> Tensor:
         """The image, when all pieces are there."""
-        assert self.image is not None
-        return self.image
-
-    def _part(self, piece: Piece, channels: int, device: torch.device) -> Tensor:
-        if self.image is None:
-            sizes = self._sizes(self._count, self._shape.rows, channels)
-            self.image = torch.empty(sizes, device=device)
-        chosen = self.image[piece.samples]
-        if self._last:
-            return chosen[:, piece.first : piece.last].flatten(1, 2)
-        return chosen[:, :, piece.first : piece.last].flatten(2)
-
-    def _sizes(self, count: int, rows: int, channels: int) -> tuple[int, int, int, int]:
-        if self._last:
-            return count, rows, self._shape.cols, channels
-        return count, channels, rows, self._shape.cols
+        if self._image is not None:
+            return self._image
+        parts = [self._parts[first] for first in sorted(self._parts)]
+        whole = torch.cat(parts, dim=-1 if self._last else 1) if len(parts) > 1 else parts[0]
+        return whole.reshape(self._sizes).contiguous().float()

@@ -19,25 +19,23 @@ class Size:
     """Channels D of a single observation."""
     heads: int
     """Queries over dates; `stem` is a multiple of it."""
-    kinds: int
-    """Mixtures of bands that the calendar holds."""
+    told: int
+    """Sums of the calendar that the network is told."""
     stages: tuple[Stage, ...]
     """At strides 4, 8, 16, 32."""
     up: int
     """Channels of the way up."""
     hidden: int
     """Channels in which a pixel meets its surroundings."""
-    windows: int = 24
-    """Of the year."""
     ratio: int = 4
     """How much wider than its stage a block is inside."""
 
 
 SIZES: Mapping[str, Size] = {
     "tiny": Size(
-        stem=32,
-        heads=8,
-        kinds=3,
+        stem=24,
+        heads=6,
+        told=64,
         stages=(Stage(48, 1), Stage(96, 1), Stage(256, 2), Stage(384, 2)),
         up=64,
         hidden=64,
@@ -45,7 +43,7 @@ SIZES: Mapping[str, Size] = {
     "small": Size(
         stem=48,
         heads=12,
-        kinds=4,
+        told=96,
         stages=(Stage(96, 2), Stage(192, 2), Stage(448, 6), Stage(640, 3)),
         up=96,
         hidden=64,
@@ -53,7 +51,7 @@ SIZES: Mapping[str, Size] = {
     "base": Size(
         stem=64,
         heads=16,
-        kinds=5,
+        told=128,
         stages=(Stage(128, 2), Stage(256, 3), Stage(768, 12), Stage(1152, 2)),
         up=192,
         hidden=96,

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earthloom.encoders.loom.bands import CODE, BandFacts, codes_of
-from earthloom.encoders.loom.calendar import Calendar
+from earthloom.encoders.loom.calendar import Seasons
+from earthloom.encoders.loom.slots import Filled, filled
 
 _HIDDEN = 128
 _YEAR = 365.2425
@@ -40,17 +41,19 @@ class Weights:
     """What a layer's observations are multiplied with."""
 
     bands: Tensor
-    """(1 or B, D + K, C): of observations, and of mixtures for the calendar."""
+    """(1 or B, D + k, C): of observations, and of the slots that the layer fills."""
     rest: Tensor
-    """(B, T, D + K, 2): what the position in time is multiplied with, and what is added on a
+    """(B, T, D + k, 2): what the position in time is multiplied with, and what is added on a
     date."""
-    calendar: Tensor
+    year: Tensor
     """(B, M, T) how much a date counts in a window of the year."""
+    slots: Filled
+    """What the layer fills."""
 
     def of(self, samples: slice) -> "Weights":
         """Those of some samples."""
         bands = self.bands if len(self.bands) == 1 else self.bands[samples]
-        return Weights(bands, self.rest[samples], self.calendar[samples])
+        return Weights(bands, self.rest[samples], self.year[samples], self.slots.of(samples))
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Sums:
     shares: Tensor
     """(B, heads, ...) sums of weights."""
     windows: Tensor
-    """(B, M K, ...) weighted sums over dates, of windows of the year."""
+    """(B, M k, ...) weighted sums over dates, of windows of the year."""
     within: Tensor
     """(B, M, ...) sums of their weights."""
 
@@ -110,21 +113,28 @@ class PixelStem(nn.Module):
     As in the lightweight temporal attention of Garnot and Landrieu (2020), there is a learned query
     a head, and a head for each group of channels; here of single pixels, and with sigmoids in the
     place of the softmax, so that the sums of several sensors, each on its own grid, add up.
+    On the way the sums of the calendar are taken, see `Seasons`.
     """
 
-    def __init__(self, width: int, heads: int, calendar: Calendar) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width, self.heads, self.calendar = width, heads, calendar
-        self.bands = SpectralStem(width + calendar.kinds)
+        self.width, self.heads = width, heads
+        self.bands = SpectralStem(width)
         self.season = nn.Linear(2 * _HARMONICS, width, bias=False)
         self.query = nn.Linear(width, heads)
         nn.init.normal_(self.query.weight, std=width**-0.5)
         self.least = nn.Parameter(torch.full((heads,), _FILL))
 
     def weights(
-        self, facts: Sequence[BandFacts], days: Tensor, measured: Tensor | None, moves: bool
+        self,
+        facts: Sequence[BandFacts],
+        days: Tensor,
+        measured: Tensor | None,
+        moves: bool,
+        seasons: Seasons,
     ) -> Weights:
         """Of a layer; `days` (B, T), `measured` (B, C) bool or None."""
+        slots = filled(facts, seasons.slots, measured, self.least)
         time = BandFacts("position in time", facts[0].gsd)
         codes = codes_of([*facts, time]).to(self.least)
         if measured is not None:
@@ -134,20 +144,25 @@ class PixelStem(nn.Module):
         angles = angle * torch.arange(1, _HARMONICS + 1, device=angle.device)
         # What does not change in time has no season.
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) * float(moves)
-        mixtures = (0, self.calendar.kinds)
-        bias = added[:, None] + F.pad(self.season(waves), mixtures)
-        position = F.pad(weight[:, None, : self.width, -1], mixtures).expand_as(bias)
-        rest = torch.stack([position, bias], dim=-1)
-        return Weights(weight[..., :-1], rest, self.calendar.weights(days, moves))
+        bias = added[:, None] + self.season(waves)
+        position = weight[:, None, :, -1].expand_as(bias)
+        rest = F.pad(torch.stack([position, bias], dim=-1), (0, 0, 0, len(slots.at)))
+        count = max(len(weight), len(slots.means))
+        bands = [each.expand(count, -1, -1) for each in (weight[..., :-1], slots.means)]
+        return Weights(torch.cat(bands, dim=1), rest, seasons.weights(days, moves), slots)
 
     def forward(
-        self, seen: Observations, weights: Weights, ranged: Callable[[Tensor], Tensor]
+        self,
+        seen: Observations,
+        weights: Weights,
+        ranged: Callable[[Tensor], Tensor],
+        seasons: Seasons,
     ) -> Sums:
         """Sums over all dates; `ranged` brings values (B, C, N) to the common range."""
         count, dates, _, size = seen.pixels.shape
         position = positions_in_time(seen.days, seen.valid)
         once = position.new_ones(count, 1, size)
-        total, shares, mixed = None, None, []
+        total, shares, slots = None, None, []
         bands = weights.bands.expand(count, -1, -1)
         query = self.query.weight.expand(count, -1, -1)
         for date in range(dates):
@@ -157,7 +172,7 @@ class PixelStem(nn.Module):
             values = torch.cat([values, position[:, date, None], once], dim=1)
             weight = torch.cat([bands, weights.rest[:, date]], dim=-1)
             both = torch.bmm(weight, values)
-            mixed.append(both[:, self.width :] * valid)
+            slots.append(both[:, self.width :] * valid)
             image = F.relu(both[:, : self.width], inplace=not torch.is_grad_enabled())
             score = torch.bmm(query, image) + self.query.bias[:, None]
             share = score.sigmoid() * valid
@@ -166,14 +181,14 @@ class PixelStem(nn.Module):
             shares = share if shares is None else shares + share
         assert total is not None
         assert shares is not None
-        windows, within = self.calendar(
-            torch.stack(mixed, dim=1), seen.valid.to(mixed[0].dtype), weights.calendar
+        windows, within = seasons.sums(
+            torch.stack(slots, dim=1), seen.valid.to(slots[0].dtype), weights.year
         )
         return Sums(total.flatten(1, 2), shares, windows, within)
 
     def fused(self, layers: Sequence[Sums]) -> Tensor:
-        """(B, D + heads + M K, N): the averages of layers added up, how much was seen, 0 to 1, and
-        what the calendar says, of all layers together.
+        """(B, D + heads, N): the averages of layers added up, and how much was seen, 0 to 1, of all
+        layers together.
 
         A layer that saw nothing adds nothing, and where no layer saw anything all is 0, the last
         channels too: so what a network adds to its inputs is the learned fill.
@@ -187,9 +202,7 @@ class PixelStem(nn.Module):
             added = average if added is None else added + average
             shares = shares + each.shares
         assert added is not None
-        means = [self.calendar.means(each.windows, each.within) for each in layers]
-        year = sum(means[1:], start=means[0])
-        return torch.cat([added.flatten(1, 2), shares / (shares + least), year], dim=1)
+        return torch.cat([added.flatten(1, 2), shares / (shares + least)], dim=1)
 
 
 def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:

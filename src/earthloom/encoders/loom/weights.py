@@ -122,7 +122,9 @@ def load_loom(
 
 
 def _learnt(loom: Loom) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in loom.named_parameters()}
+    """Parameters, and what was measured of the pretraining's chips."""
+    measured = {f"spread.{name}": each for name, each in loom.spread.named_buffers()}
+    return {name: each.detach() for name, each in loom.named_parameters()} | measured
 
 
 def _read(file: Path) -> tuple[str, dict[str, Tensor]]:
