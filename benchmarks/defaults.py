@@ -12,7 +12,6 @@ split n holds out quarter n (in turns), and has the seed n. Test data is never r
 2. Successive halving (Jamieson and Talwalkar 2016) in one step: the two best changes, both
    together, and the present values, on four further splits. The further splits alone decide, so
    that luck in the first round does not count.
-
 3. What is ahead there meets the present values again, on the same splits, at the full steps and
    batch of the row: a rate that is right for few steps is often too high for many.
 

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecut
 from concurrent.futures import Future as LocalFuture
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from statistics import median
@@ -210,7 +211,6 @@ class _Job(Generic[Unit, Result]):
 
         self._client, self._address, self._units = client, address, units
         self._content = dumps(work)
-        self._held: Future[_Held[Unit, Result]] | None = None
         self._waiting = deque(range(len(units)))
         self._suspects: deque[int] = deque()
         self._tries: dict[Any, _Try] = {}
@@ -250,12 +250,13 @@ class _Job(Generic[Unit, Result]):
         while self._waiting and len(self._tries) < max(2 * self._threads, 8):
             self._hand_in(self._waiting.popleft())
 
+    @cached_property
+    def _held(self) -> "Future[_Held[Unit, Result]]":
+        """The work, on a worker from when the first unit is handed in."""
+        return self._client.submit(_Held, self._content, earthloom.__version__, pure=False)
+
     def _hand_in(self, unit: int, elsewhere: Sequence[str] = ()) -> None:
         """Lets a unit be done; rather on the workers `elsewhere`, if there are some."""
-        if self._held is None:
-            self._held = self._client.submit(
-                _Held, self._content, earthloom.__version__, pure=False
-            )
         future = self._client.submit(
             _do,
             self._held,

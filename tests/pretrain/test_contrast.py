@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from statistics import mean
 
 import pytest
 import torch
@@ -58,16 +57,16 @@ def test_it_trains_the_encoder_and_is_repeatable(loom, batch):
 
 
 def test_it_learns_to_tell_places_apart(loom, batch):
-    part, batch = part_of(loom, seasons=0.0, pixels=64), replace(batch, label=None)
+    part, batch = part_of(loom, crop=0.0, seasons=0.0, pixels=64), replace(batch, label=None)
     optimiser = torch.optim.AdamW([*loom.parameters(), *part.parameters()], lr=3e-3)
     losses = []
-    for step in range(60):
+    for step in range(40):
         optimiser.zero_grad()
         loss = part(loom, batch, Draw(1, step))
         loss.total.backward()
         optimiser.step()
         losses.append(float(loss.total.detach()))
-    assert mean(losses[-20:]) < 0.94 * mean(losses[:5])
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
 @pytest.mark.parametrize(

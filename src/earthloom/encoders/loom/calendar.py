@@ -96,10 +96,10 @@ class Told(nn.Module):
         self.weight = nn.Parameter(torch.empty(width, WINDOWS, len(SLOTS)))
         nn.init.normal_(self.weight, std=(WINDOWS * len(SLOTS)) ** -0.5)
 
-    def forward(self, year: Tensor, seasons: Seasons) -> Tensor:
-        """(B, width, N) of the means (B, M K, N)."""
+    def forward(self, seasons: Seasons) -> Tensor:
+        """(width, M K) that the means of some slots are multiplied with."""
         chosen = self.weight[:, :, list(seasons.slots)]
         if seasons.windows == 1:
             # As if every window had seen the only date.
             chosen = chosen.sum(dim=1, keepdim=True)
-        return torch.bmm(chosen.flatten(1).expand(len(year), -1, -1), year)
+        return chosen.flatten(1)

@@ -63,5 +63,5 @@ def filled(
         member = member * measured[:, None].to(member.dtype)
     count = member.sum(dim=2)
     means = member / count.clamp_min(1)[..., None]
-    at = torch.tensor([list(slots).index(slot) for slot in own], device=like.device)
+    at = torch.tensor([slots.index(slot) for slot in own], device=like.device)
     return Filled(at, means, count.clamp_max(1))
