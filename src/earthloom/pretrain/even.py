@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from earthloom.encoders.loom import LEARNT, Loom
+from earthloom.encoders.loom.calendar import Seasons
 from earthloom.pretrain.sources import Source
 from earthloom.sample import Samples
 from earthloom.sample.batch import collate
@@ -22,20 +23,22 @@ light and haze than of land."""
 @torch.no_grad()
 def even_out(faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]) -> None:
     """Turns the features of pixels so that small spreads are less small, see `Loom.even` and
-    `Spread`: by all sources of series alike, or by all there are where none is of series. All faces
+    `Spread`: by all sources of series alike, and where none says anything, by the others. All faces
     share their weights."""
     first = faces[0]
     first.spread.reset()
     for face in faces:
         face.show()
-    every = list(zip(faces, opened, sources, strict=True))
-    series = [each for each in every if any(len(e.dates) >= _SERIES for e in each[0].layers)]
-    found = [
-        (face.seasons, _pixels(face.eval(), samples, _CHIPS * own.times))
-        for face, samples, own in series or every
-    ]
-    first.even(torch.cat([pixels[:, :LEARNT] for _, pixels in found]))
-    first.spread.measure([(seasons, pixels[:, LEARNT:]) for seasons, pixels in found])
+    found: tuple[list[tuple[Seasons, Tensor]], ...] = ([], [])
+    for face, samples, own in zip(faces, opened, sources, strict=True):
+        kind = int(all(len(layer.dates) < _SERIES for layer in face.layers))
+        found[kind].append((face.seasons, _pixels(face.eval(), samples, _CHIPS * own.times)))
+    learnt, years = (
+        [[(seasons, pixels[:, part]) for seasons, pixels in each] for each in found]
+        for part in (slice(LEARNT), slice(LEARNT, None))
+    )
+    first.even(torch.cat([pixels for _, pixels in learnt[0] or learnt[1]]))
+    first.spread.measure(*years)
     for face in faces:
         face.show()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from earthloom.encoders.loom.bands import CODE, BandFacts, codes_of, facts_of
-from earthloom.encoders.loom.ranges import REFLECTANCE, range_of
+from earthloom.encoders.loom.ranges import INDEX, REFLECTANCE, range_of
 from earthloom.errors import ContractError
 from earthloom.sample import LayerSpec, Measure
 from earthloom.sensors import known_sensors, load_sensor
@@ -108,3 +108,12 @@ def test_no_value_is_lost_to_infinity():
         for kind in ("optical", "index"):
             rule = range_of(unit, (BandFacts(kind, 10),))
             assert torch.isfinite(rule(torch.tensor([-1e6, -1.0, 0.0, 1e6]))).all(), unit
+
+
+def test_indices_beside_reflectances_keep_their_own_rule():
+    values = torch.tensor([[0.05, 0.4], [0.3, 0.9], [-0.2, 0.5]])
+    optical, index = BandFacts("optical", 10, 660.0), BandFacts("index", 10)
+    found = range_of("1", (optical, index, optical))(values)
+    torch.testing.assert_close(found[[0, 2]], REFLECTANCE(values[[0, 2]]))
+    torch.testing.assert_close(found[1], INDEX(values[1]))
+    assert range_of("1", (index, index)) is INDEX

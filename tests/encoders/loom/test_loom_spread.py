@@ -1,5 +1,7 @@
 """How numbers of the calendar go together, and turns after which they do so less."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,7 @@ def test_what_is_measured_is_what_was_seen():
     np.testing.assert_allclose(spread.slots[at[:, None], at].numpy(), slots, atol=0.05)
     spread.reset()
     assert torch.equal(spread.slots, torch.eye(len(SLOTS)))
+    assert not spread.middle.any()
 
 
 def test_sources_count_alike():
@@ -71,23 +74,79 @@ def test_sources_count_alike():
     assert spread.slots[RED, RED] == pytest.approx(5.0, rel=0.1)
 
 
+def test_the_first_kind_of_sources_that_shows_two_slots_tells_how_they_go_together():
+    spread, series = Spread(), years()[0]
+    images = torch.cat([-5.0 * series[:, :1], series[:, 1:2], series[:, :1]], dim=1)
+    spread.measure(
+        [(Seasons((RED, NEAR), WINDOWS), series)],
+        [(Seasons((0, RED, NEAR), 1), images)],
+    )
+    assert spread.slots[RED, NEAR] == pytest.approx(0.8, abs=0.05)
+    assert spread.slots[0, 0] == pytest.approx(25.0, rel=0.1)
+    assert spread.slots[0, NEAR] == pytest.approx(-5.0, rel=0.1)
+    assert spread.middle[NEAR] == pytest.approx(3.0, abs=0.05)
+    assert spread.middle[0] == pytest.approx(-15.0, rel=0.05)
+
+
+def test_lost_slots_are_what_is_expected_of_the_others():
+    spread = Spread()
+    means, _ = years()
+    spread.measure([(Seasons((RED, NEAR), WINDOWS), means)])
+    there = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    matrix, added = spread.fill((RED, NEAR), there)
+    torch.testing.assert_close(matrix[0], torch.eye(2))
+    torch.testing.assert_close(added[0], torch.zeros(2, 1))
+    # The mean, 3, and 0.8 of how far the other slot is from its own.
+    found = matrix[1] @ torch.tensor([[5.0], [0.0]]) + added[1]
+    torch.testing.assert_close(found, torch.tensor([[5.0], [4.6]]), atol=0.05, rtol=0)
+    assert torch.equal(matrix[2], torch.zeros(2, 2))
+    torch.testing.assert_close(added[2], torch.full((2, 1), 3.0), atol=0.05, rtol=0)
+    matrix, added = Spread().fill((RED, NEAR), there)
+    torch.testing.assert_close(matrix, torch.diag_embed(there))
+    assert not added.any()
+
+
 @pytest.mark.parametrize("dates", [DATES, DATES[:1]])
-def test_weights_bring_their_turns_to_any_layers(dates, tmp_path):
+def test_bands_that_a_sample_lacks_are_filled_from_its_others(dates):
+    loom, batch = two_bands(dates)
+    with torch.inference_mode():
+        plain = plain_year(loom, loom(batch))
+        loom.spread.measure([(Seasons((RED, NEAR), WINDOWS), years()[0])])
+        loom.show()
+        whole = plain_year(loom, loom(batch))
+        (key, layer) = next(iter(batch.layers.items()))
+        lacking = replace(layer, measured=torch.tensor([[True, True], [True, False]]))
+        found = plain_year(loom, loom(replace(batch, layers={key: lacking})))
+    torch.testing.assert_close(found[0], whole[0])
+    matrix, added = loom.spread.fill((RED, NEAR), torch.tensor([[1.0, 0.0]]))
+    turn = loom.spread.turn((RED, NEAR))
+    slots = plain[1].unflatten(0, (loom.seasons.windows, 2))
+    expected = torch.einsum("ij,mjhw->mihw", turn @ matrix[0], slots) + (turn @ added[0])[..., None]
+    torch.testing.assert_close(found[1], expected.flatten(0, 1), atol=1e-4, rtol=1e-4)
+
+
+def two_bands(dates):
+    """A Loom over red and near infrared, and a batch of two chips."""
     spec = LayerSpec("own", 10, ("a", "b"), "1", dates, (660.0, 850.0))
-    flat = {spec.key: Statistics((0.2, 0.2), (0.1, 0.1))}
-    plain = Loom((spec,), flat).eval()
-    trained = Loom((spec,), flat).eval()
-    trained.load_state_dict(plain.state_dict())
-    trained.spread.measure([(Seasons((RED, NEAR), WINDOWS), years()[0])])
-    trained.show()
-    save_weights(trained, tmp_path / "w.safetensors", torch.float32)
     random = torch.Generator().manual_seed(0)
     layer = LayerBatch(
         torch.rand(2, len(dates), 2, 4, 4, generator=random),
         torch.ones(2, len(dates), 4, 4, dtype=torch.bool),
         (19000 + 30 * torch.arange(len(dates), dtype=torch.int32)).expand(2, -1),
     )
-    batch = Batch(("a", "b"), {spec.key: layer}, None)
+    loom = Loom((spec,), {spec.key: Statistics((0.2, 0.2), (0.1, 0.1))}).eval()
+    return loom, Batch(("a", "b"), {spec.key: layer}, None)
+
+
+@pytest.mark.parametrize("dates", [DATES, DATES[:1]])
+def test_weights_bring_their_turns_to_any_layers(dates, tmp_path):
+    plain, batch = two_bands(dates)
+    (spec,), flat = plain.layers, {plain.layers[0].key: Statistics((0.2, 0.2), (0.1, 0.1))}
+    trained = Loom((spec,), flat).eval()
+    trained.load_state_dict(plain.state_dict())
+    trained.spread.measure([(Seasons((RED, NEAR), WINDOWS), years()[0])])
+    trained.show()
+    save_weights(trained, tmp_path / "w.safetensors", torch.float32)
     with torch.inference_mode():
         before, after, again = (
             loom(batch)

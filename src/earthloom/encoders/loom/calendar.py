@@ -15,8 +15,8 @@ from earthloom.encoders.loom.slots import SLOTS, Filled, slot_of
 _YEAR = 365.2425
 WINDOWS = 24
 """Of the year."""
-_NARROW, _WIDE = 30.0, 2.0
-"""Sharpness of a window: its weight has sunk to exp(-1/2) after 11 days, or after 41."""
+_NARROW, _WIDE = 60.0, 4.0
+"""Sharpness of a window: its weight has sunk to exp(-1/2) after 8 days, or after 29."""
 _SHARES = (1.0, 1e-2, 1e-4)
 """How much narrow, wide and even weights count: a window without a date near it is filled from the
 season around it, and one without a season from all dates."""
@@ -63,6 +63,9 @@ class Seasons:
     def sums(self, slots: Tensor, valid: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Sums (B, M k, N) and their weights (B, M, N): of `slots` (B, T, k, N), which are 0 where
         not `valid` (B, T, N), by `weights` (B, M, T)."""
+        if self.windows == 1:
+            # Every date counts as much.
+            return slots.sum(dim=1), valid.sum(dim=1, keepdim=True)
         total = torch.bmm(weights, slots.flatten(2))
         return total.reshape(len(total), -1, slots.shape[-1]), torch.bmm(weights, valid)
 

@@ -26,7 +26,7 @@ from earthloom.encoders.loom.calendar import Seasons, Told
 from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
-from earthloom.encoders.loom.spread import Spread, half_whitening
+from earthloom.encoders.loom.spread import Evened, Spread, half_whitening
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
@@ -144,13 +144,16 @@ class Loom(Encoder):
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
         features = Whole(pieces, len(seen), shape, self.channels)
-        observed = self._observed(batch, pieces, shape, features)
-        stages, around = self.body(observed)
+        telling = self.told(self.seasons)
+        mixing = self._mixing(telling)
+        telling = telling if mixing is None else None
+        observed = self._observed(batch, pieces, shape, features, telling)
+        stages, around = self.body(observed, mixing)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
         for piece in pieces:
-            own = observed[piece.samples, piece.first : piece.last].flatten(1, 2)
+            own = piece.of(observed).flatten(2)
             large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
-            features.put(piece, self.head(own, large))
+            features.put(piece, self.head(own, large, mixing))
         pixels = features.made()
         levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
         share = share_in_cells(seen, self._coarsest)
@@ -190,21 +193,37 @@ class Loom(Encoder):
                 self.register_buffer(name, self.get_buffer(name), persistent=False)
         return found
 
+    def _mixing(self, telling: Tensor) -> Tensor | None:
+        """(D + heads + told, D + heads + M K) from a pixel with its means to one with the sums that
+        the network is told of them; None where the means are more than the sums."""
+        told, means = telling.shape
+        if told < means:
+            return None
+        rest = SIZES[self.size].stem + SIZES[self.size].heads
+        same = torch.eye(rest).to(telling)
+        return F.pad(same, (0, means, 0, told)) + F.pad(telling, (rest, 0, rest, 0))
+
     def _observed(
-        self, batch: Batch, pieces: Sequence[Piece], shape: Shape2d, features: Whole
+        self,
+        batch: Batch,
+        pieces: Sequence[Piece],
+        shape: Shape2d,
+        features: Whole,
+        telling: Tensor | None,
     ) -> Tensor:
-        """(B, H, W, D + heads + told) what was seen of each pixel, see `PixelStem.fused`; windows
-        of the year go straight to the features."""
+        """(B, C, H, W) what was seen of each pixel, see `PixelStem.fused`, and the sums of the
+        calendar that `telling` (told, M K) makes, or all of it; which also goes straight to the
+        features."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
             for spec in self.layers
             if spec.factor > 1
         }
+        evened = self._evened(batch, weights)
         size = SIZES[self.size]
-        given = size.stem + size.heads + size.told
-        whole = Whole(pieces, len(batch.ids), shape, given, last=True)
-        telling: Tensor = self.told(self.seasons)
+        made = size.stem + size.heads + (self.seasons.width if telling is None else len(telling))
+        whole = Whole(pieces, len(batch.ids), shape, made)
         for piece in pieces:
             sums = [
                 Sums(
@@ -223,15 +242,21 @@ class Loom(Encoder):
                     for spec, each in zip(self.layers, sums, strict=True)
                 ]
             )
-            features.put(piece, self._turned(year), LEARNT)
-            told = torch.bmm(telling.expand(len(year), -1, -1), year)
-            whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1).mT)
+            features.put(piece, evened.of(piece.samples)(year), LEARNT)
+            told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
+            whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1))
         return whole.made()
 
-    def _turned(self, year: Tensor) -> Tensor:
-        """(B, M K, N) of as many: slots evened out by what the pretraining saw."""
-        windows = year.reshape(-1, len(self.turn), year.shape[-1])
-        return torch.bmm(self.turn.expand(len(windows), -1, -1), windows).reshape(year.shape)
+    def _evened(self, batch: Batch, weights: Mapping[str, Weights]) -> Evened:
+        """What is done to means of slots: those that a sample lacks are filled, and all are turned
+        by what the pretraining saw."""
+        if all(layer.measured is None for layer in batch.layers.values()):
+            return Evened(self.turn[None], None)
+        there = self.turn.new_zeros(len(batch.ids), len(self.turn))
+        for each in weights.values():
+            there[:, each.slots.at] = there[:, each.slots.at].maximum(each.slots.there)
+        fill, added = self.spread.fill(self.seasons.slots, there)
+        return Evened(self.turn @ fill, self.turn @ added)
 
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
         facts = self._facts[spec.key]

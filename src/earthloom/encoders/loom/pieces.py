@@ -55,7 +55,7 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
     most = _PIXELS.get(device.type, _PIXELS["cuda"])
     rows = max(most // shape.cols // step, 1) * step
     starts = range(0, shape.rows, rows)
-    if len(starts) == 1 and device.type != "cpu":
+    if len(starts) == 1:
         each = max(most // (shape.rows * shape.cols), 1)
         groups = [slice(at, at + each) for at in range(0, count, each)]
         return [Piece(group, 0, shape.rows) for group in groups]
@@ -67,41 +67,27 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
 
 
 class Whole:
-    """An image (B, C, H, W), or (B, H, W, C) with channels `last`, that is put together of pieces.
+    """An image (B, C, H, W) that is put together of pieces.
 
     float32. Where it has several pieces, each is copied to its place while it is still in the
     cache.
     """
 
-    def __init__(
-        self,
-        pieces: Sequence[Piece],
-        count: int,
-        shape: Shape2d,
-        channels: int,
-        last: bool = False,
-    ) -> None:
-        self._single, self._last = len(pieces) == 1, last
-        self._sizes = (
-            (count, shape.rows, shape.cols, channels)
-            if last
-            else (count, channels, shape.rows, shape.cols)
-        )
+    def __init__(self, pieces: Sequence[Piece], count: int, shape: Shape2d, channels: int) -> None:
+        self._single = len(pieces) == 1
+        self._sizes = (count, channels, shape.rows, shape.cols)
         self._parts: dict[int, Tensor] = {}
         self._image: Tensor | None = None
 
     def put(self, piece: Piece, part: Tensor, first: int = 0) -> None:
-        """A piece (b, c, n), or (b, n, c), whose channels come from `first` on."""
+        """A piece (b, c, n), whose channels come from `first` on."""
         if self._single:
             self._parts[first] = part
             return
         if self._image is None:
             self._image = torch.empty(self._sizes, device=part.device)
-        chosen = self._image[piece.samples]
-        if self._last:
-            run = chosen[:, piece.first : piece.last, :, first : first + part.shape[2]]
-        else:
-            run = chosen[:, first : first + part.shape[1], piece.first : piece.last]
+        channels = slice(first, first + part.shape[1])
+        run = self._image[piece.samples, channels, piece.first : piece.last]
         run.copy_(part.reshape(run.shape))
 
     def made(self) -> Tensor:
@@ -109,5 +95,5 @@ class Whole:
         if self._image is not None:
             return self._image
         parts = [self._parts[first] for first in sorted(self._parts)]
-        whole = torch.cat(parts, dim=-1 if self._last else 1) if len(parts) > 1 else parts[0]
+        whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         return whole.reshape(self._sizes).contiguous().float()

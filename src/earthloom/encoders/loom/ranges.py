@@ -46,6 +46,20 @@ REFLECTANCE = Range(_arsinh, 0.05, 1.6, 0.8)
 of their ratio, as vegetation indices are. Below 0 all goes on as above."""
 INDEX = Range(lambda values: values.clamp(-_MOST, _MOST), 1.0, 0.0, 0.5)
 
+
+@dataclass(frozen=True)
+class WithIndices:
+    """Reflectances and indices beside each other, each by its own rule."""
+
+    optical: tuple[bool, ...]
+    """Of each band, whether it is a reflectance."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The same shape (B, C, N), in the common range."""
+        optical = torch.tensor(self.optical, device=values.device)[:, None]
+        return torch.where(optical, REFLECTANCE(values), INDEX(values))
+
+
 RANGES: Mapping[str, Range] = {
     "linear power": Range(_decibels, 1.0, -13.0, 5.0),
     "dB": Range(lambda values: values.clamp(-60.0, 30.0), 1.0, -13.0, 5.0),
@@ -55,12 +69,15 @@ RANGES: Mapping[str, Range] = {
 """By unit."""
 
 
-def range_of(unit: str, facts: tuple[BandFacts, ...]) -> Range | None:
+def range_of(unit: str, facts: tuple[BandFacts, ...]) -> Callable[[Tensor], Tensor] | None:
     """The rule for a layer; None for a unit without one, whose bands are standardised by the
     encoder's own statistics."""
-    if unit == "1":
-        return REFLECTANCE if any(each.kind == "optical" for each in facts) else INDEX
-    return RANGES.get(unit)
+    if unit != "1":
+        return RANGES.get(unit)
+    optical = tuple(each.kind == "optical" for each in facts)
+    if all(optical) or not any(optical):
+        return REFLECTANCE if any(optical) else INDEX
+    return WithIndices(optical)
 
 
 def standardised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
