@@ -153,7 +153,7 @@ def compared(options: argparse.Namespace, device: torch.device) -> dict[str, flo
     runners = [
         Runner(
             f"{name} {number_format}",
-            (lambda batch: loom.learnt(loom(batch)).pixels) if name == "loom" else net,
+            (lambda batch: loom(batch, calendar=False).pixels) if name == "loom" else net,
             net,
             dtype,
             device,
@@ -226,7 +226,7 @@ def on_gpu(options: argparse.Namespace, device: torch.device) -> dict[str, float
     memory = torch.cuda.max_memory_allocated(device)
     base = loom_of(1, "base").to(device)
     trained = Runner(
-        "base", lambda each: base.learnt(base(each)).pixels, base, torch.bfloat16, device
+        "base", lambda each: base(each, calendar=False).pixels, base, torch.bfloat16, device
     )
     batch = batch_of(64, 1, options.chip, device)
     label = torch.randint(CLASSES, (64, options.chip, options.chip), device=device)

@@ -52,7 +52,7 @@ def look_at(loom: Loom, batches: Iterable[Batch], device: torch.device, seed: in
     random = Generator().manual_seed(seed)
     vectors, pixels = [], []
     for batch in batches:
-        features = loom.learnt(loom(batch.to(device)))
+        features = loom(batch.to(device), calendar=False)
         seen = features.seen.flatten(1)
         vectors.append(features.scene()[seen.any(dim=1)].cpu())
         flat = features.pixels.flatten(2).mT

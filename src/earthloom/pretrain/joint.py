@@ -90,7 +90,7 @@ class JointPart(Part):
     def forward(self, loom: Loom, batch: Batch, draw: Draw) -> Loss:
         settings = self.settings
         views = self._views(loom.layers, batch, draw.random("views"))
-        features = [loom.learnt(loom(view.batch)) for view in views]
+        features = [loom(view.batch, calendar=False) for view in views]
         chips = self._chips(features)
         pixels = self._pixels(features, views, draw)
         terms = {

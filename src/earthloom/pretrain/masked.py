@@ -144,7 +144,7 @@ class MaskedPart(Part):
     def guesses(self, loom: Loom, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(B, T, C, h, w) of every layer, from what is visible in a batch: by the features, and by
         the levels."""
-        features = loom.learnt(loom(batch))
+        features = loom(batch, calendar=False)
         around = self.around.keys(_joined(features.pyramid))
         finest = loom.pyramid[0].stride
         large = around.repeat_interleave(finest, dim=-2).repeat_interleave(finest, dim=-1)

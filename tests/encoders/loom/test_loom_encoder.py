@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from earthloom.encoders import Statistics
-from earthloom.encoders.loom import Loom, load_loom, save_weights
+from earthloom.encoders.loom import LEARNT, Loom, load_loom, save_weights
 from earthloom.encoders.loom import pieces as pieces_module
 from earthloom.errors import ContractError, DataError
 from earthloom.sample import LayerSpec
@@ -86,7 +86,7 @@ def year_of(loom, found):
 
 def learnt_of(loom, batch):
     with torch.inference_mode():
-        return all_of(loom.learnt(loom(batch)))
+        return all_of(loom(batch, calendar=False))
 
 
 def assert_same(first, second, atol=1e-5):
@@ -111,6 +111,16 @@ def test_any_size_gives_features_of_the_declared_shapes(shape):
         cells = tuple(-(-side // 32) * 32 // level.stride for side in shape)
         assert image.shape == (2, level.channels, *cells)
     assert all(torch.isfinite(each).all() for each in all_of(found))
+
+
+def test_without_the_calendar_the_rest_is_the_same():
+    loom, batch = loom_for(ALL), batch_of(ALL)
+    with torch.inference_mode():
+        whole, learnt = loom(batch), loom(batch, calendar=False)
+    torch.testing.assert_close(learnt.pixels, whole.pixels[:, :LEARNT])
+    torch.testing.assert_close(learnt.vector, whole.vector[:, : loom.learnt_scene_channels])
+    assert learnt.vector.shape == (2, loom.learnt_scene_channels)
+    assert_same(learnt.pyramid, whole.pyramid)
 
 
 @settings(max_examples=8, deadline=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -139,15 +138,17 @@ class Loom(Encoder):
         rule = self._ranges[spec.key] or self._by_statistics(spec)
         return rule(pixels.flatten(3)).reshape(pixels.shape)
 
-    def forward(self, batch: Batch) -> Features:
+    def forward(self, batch: Batch, calendar: bool = True) -> Features:
+        """Features of a batch; without the `calendar` what is learnt alone, as objectives see it:
+        64 numbers of a pixel, and a vector without windows of the year."""
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
-        features = Whole(pieces, len(seen), shape, self.channels)
+        features = Whole(pieces, len(seen), shape, self.channels if calendar else LEARNT)
         telling = self.told(self.seasons)
         mixing = self._mixing(telling)
         telling = telling if mixing is None else None
-        observed = self._observed(batch, pieces, shape, features, telling)
+        observed = self._observed(batch, pieces, shape, telling, features if calendar else None)
         stages, around = self.body(observed, mixing)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
         for piece in pieces:
@@ -160,12 +161,6 @@ class Loom(Encoder):
         mean = _mean(pixels, seen)
         parts = [mean[:, :LEARNT], _mean(levels[-1], share), mean[:, LEARNT:]]
         return Features(pixels, seen, levels, torch.cat(parts, dim=1))
-
-    def learnt(self, features: Features) -> Features:
-        """The 64 without the windows of the year, which no objective changes: what one looks at."""
-        assert features.vector is not None
-        vector = features.vector[:, : self.learnt_scene_channels]
-        return replace(features, pixels=features.pixels[:, :LEARNT], vector=vector)
 
     @torch.no_grad()
     def even(self, pixels: Tensor) -> None:
@@ -208,12 +203,12 @@ class Loom(Encoder):
         batch: Batch,
         pieces: Sequence[Piece],
         shape: Shape2d,
-        features: Whole,
         telling: Tensor | None,
+        features: Whole | None,
     ) -> Tensor:
         """(B, C, H, W) what was seen of each pixel, see `PixelStem.fused`, and the sums of the
-        calendar that `telling` (told, M K) makes, or all of it; which also goes straight to the
-        features."""
+        calendar that `telling` (told, M K) makes, or all of it; which also goes straight to
+        `features`, if there are any."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
@@ -242,7 +237,8 @@ class Loom(Encoder):
                     for spec, each in zip(self.layers, sums, strict=True)
                 ]
             )
-            features.put(piece, evened.of(piece.samples)(year), LEARNT)
+            if features is not None:
+                features.put(piece, evened.of(piece.samples)(year), LEARNT)
             told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
             whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1))
         return whole.made()
