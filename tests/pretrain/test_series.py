@@ -37,6 +37,18 @@ def test_a_chip_is_that_of_its_number_whoever_asks(chips):
         other[64]
 
 
+def test_some_of_its_bands_are_those_of_all(chips):
+    few = SimulatedSeries(chips=64, kinds=5, chips_each=16, at_once=2, bands=("evi", "nir")).open()
+    (every,), (some,) = chips[3].layers.values(), few[3].layers.values()
+    assert few.spec.bands == ("evi", "nir")
+    assert few.spec.wavelengths_nm == (None, 858)
+    assert np.array_equal(some.pixels, every.pixels[:, [5, 1]], equal_nan=True)
+    assert "(evi, nir)" in few.settings.about
+    for bands in ((), ("nir", "blau")):
+        with pytest.raises(ContractError, match="red, nir, blue, mir, ndvi, evi"):
+            SimulatedSeries(bands=bands)
+
+
 def test_landscapes_take_turns(series, chips):
     assert [chip.group for chip in chips[:4]] == [f"landscape-{n}" for n in (0, 1, 0, 1)]
     assert list(series.groups)[:32] == [chip.group for chip in chips]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthloom.chips.sampling import Grid, Rule
-from earthloom.errors import ContractError
+from earthloom.errors import ContractError, choices
 from earthloom.pretrain.landscape import Shelf, in_turns
 from earthloom.pretrain.phenology import draw_kinds, draw_pixels, reflectance_of
 from earthloom.sample import IGNORE, Chip, Layer, LayerSpec, Samples, Shape2d
@@ -27,6 +27,7 @@ _DATES, _PERIOD = 23, 16
 """A year of composites, and the days of each."""
 _BANDS = ("red", "nir", "blue", "mir")
 _INDICES = ("ndvi", "evi")
+_EVERY = (*_BANDS, *_INDICES)
 _LOST, _HAZY = 0.04, 0.08
 """Share of the composites without any clear day, and of those with some haze left."""
 _YEARS = (2001, 2024)
@@ -49,6 +50,8 @@ class SimulatedSeries:
     """Of one landscape."""
     at_once: int = 4
     """Landscapes in memory, of which a batch shows some."""
+    bands: tuple[str, ...] = _EVERY
+    """Some of the product's, or all, as here."""
     labels: bool = True
     """Whether chips carry their kind."""
     times: int = 4
@@ -60,6 +63,10 @@ class SimulatedSeries:
         for name in ("chips", "kinds", "chips_each", "at_once", "times"):
             if getattr(self, name) < 1:
                 raise ContractError(f"{name} is {getattr(self, name)}; valid are 1 and above")
+        if not self.bands or not set(self.bands) <= set(_EVERY):
+            raise ContractError(
+                f"bands are {choices(self.bands)}; valid are one or more of: {choices(_EVERY)}"
+            )
         if self.kinds * self.at_once >= IGNORE:
             raise ContractError(
                 f"kinds times at_once is {self.kinds * self.at_once}; valid is below {IGNORE}"
@@ -68,7 +75,8 @@ class SimulatedSeries:
     @property
     def about(self) -> str:
         kinds = f"{self.kinds} kinds a landscape" if self.labels else "without kinds"
-        return f"simulated series of single pixels, {_DATES} dates of {_SENSOR}; {kinds}"
+        bands = ", ".join(self.bands)
+        return f"simulated series of single pixels, {_DATES} dates of {_SENSOR} ({bands}); {kinds}"
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -103,7 +111,7 @@ class SeriesChips:
     @cached_property
     def spec(self) -> LayerSpec:
         """Of the only layer."""
-        sensor, bands = load_sensor(_SENSOR), (*_BANDS, *_INDICES)
+        sensor, bands = load_sensor(_SENSOR), self.settings.bands
         return LayerSpec(
             sensor.name,
             sensor.band(bands[0]).gsd,
@@ -170,7 +178,7 @@ def _make_table(settings: SimulatedSeries, number: int) -> _Table:
     # Landscapes that a batch shows together have no code in common.
     codes = 1 + which + settings.kinds * (number % settings.at_once)
     return _Table(
-        _with_indices(values),
+        _with_indices(values)[..., [_EVERY.index(band) for band in settings.bands]],
         valid,
         (first + days).astype(np.int32),
         codes.astype(np.uint8)[:, None],

@@ -49,12 +49,12 @@ def year(loom, **layers):
 
 
 def expected(layer, bands, window, weights=None):
-    """(B, H, W) the mean of bands in one window of 24, number by number, and its weight."""
+    """(B, H, W) the mean of bands in one window of 36, number by number, and its weight."""
     ranged = REFLECTANCE(layer.pixels[:, :, bands]).double().mean(dim=2)
     days = layer.days.double()
-    angle = (days * 2 * np.pi / 365.2425)[..., None, None] - 2 * np.pi * window / 24
+    angle = (days * 2 * np.pi / 365.2425)[..., None, None] - 2 * np.pi * window / 36
     near = torch.cos(angle) - 1
-    weight = torch.exp(60 * near) + 1e-2 * torch.exp(4 * near) + 1e-4
+    weight = torch.exp(120 * near) + 1e-2 * torch.exp(4 * near) + 1e-4
     weight = weight * layer.valid
     return (ranged * weight).sum(dim=1), weight.sum(dim=1)
 
@@ -94,8 +94,8 @@ def test_a_band_belongs_where_it_measures(band, slot):
 
 
 def test_what_goes_out_is_what_the_layers_can_fill():
-    assert loom_for(SERIES).channels == LEARNT + 24 * 3
-    assert loom_for(SERIES, OTHER).channels == LEARNT + 24 * 4
+    assert loom_for(SERIES).channels == LEARNT + 36 * 3
+    assert loom_for(SERIES, OTHER).channels == LEARNT + 36 * 4
     assert loom_for(RADAR, HEIGHT).channels == LEARNT + 3
 
 
@@ -103,7 +103,7 @@ def test_means_are_those_of_dates_that_were_seen():
     loom, layer = loom_for(SERIES), layer_of(SERIES)
     layer.valid[0, :, 2, 3] = False
     found = year(loom, s2=layer)
-    for window in (0, 7, 23):
+    for window in (0, 11, 35):
         for slot, bands in enumerate(([0], [1], [2, 3])):
             total, weight = expected(layer, bands, window)
             mean = torch.where(weight > 0, total / weight.clamp_min(1e-30), 0.0)
@@ -159,11 +159,11 @@ def test_a_single_date_is_as_it_was_seen():
 
 
 def test_windows_of_the_year_come_again():
-    seasons = Seasons((0,), 24)
+    seasons = Seasons((0,), 36)
     days = torch.tensor([[19000, 19000 + 365, 19183]])
     weights = seasons.weights(days, moves=True)
-    assert weights.shape == (1, 24, 3)
+    assert weights.shape == (1, 36, 3)
     torch.testing.assert_close(weights[..., 0], weights[..., 1], atol=0.01, rtol=0.05)
     apart = abs(int(weights[0, :, 0].argmax()) - int(weights[0, :, 2].argmax()))
-    assert min(apart, 24 - apart) >= 11
+    assert min(apart, 36 - apart) >= 17
     assert (seasons.weights(days, moves=False).diff(dim=1) == 0).all()

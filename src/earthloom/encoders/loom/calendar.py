@@ -13,10 +13,10 @@ from earthloom.encoders.loom.bands import BandFacts
 from earthloom.encoders.loom.slots import SLOTS, Filled, slot_of
 
 _YEAR = 365.2425
-WINDOWS = 24
-"""Of the year."""
-_NARROW, _WIDE = 60.0, 4.0
-"""Sharpness of a window: its weight has sunk to exp(-1/2) after 8 days, or after 29."""
+WINDOWS = 36
+"""Of the year: ten days each, as reports on crops have them."""
+_NARROW, _WIDE = 120.0, 4.0
+"""Sharpness of a window: its weight has sunk to exp(-1/2) after 5 days, or after 29."""
 _SHARES = (1.0, 1e-2, 1e-4)
 """How much narrow, wide and even weights count: a window without a date near it is filled from the
 season around it, and one without a season from all dates."""
