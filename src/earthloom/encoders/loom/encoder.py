@@ -251,8 +251,9 @@ class Loom(Encoder):
         there = self.turn.new_zeros(len(batch.ids), len(self.turn))
         for each in weights.values():
             there[:, each.slots.at] = there[:, each.slots.at].maximum(each.slots.there)
-        fill, added = self.spread.fill(self.seasons.slots, there)
-        return Evened(self.turn @ fill, self.turn @ added)
+        with torch.autocast(there.device.type, enabled=False):
+            fill, added = self.spread.fill(self.seasons.slots, there)
+            return Evened(self.turn @ fill, self.turn @ added)
 
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
         facts = self._facts[spec.key]
