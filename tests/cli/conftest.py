@@ -80,6 +80,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         nonlocal count
         count += 1
         files = (logs / f"{count}.out", logs / f"{count}.err")
+        # A command may be killed before it has opened them.
+        for file in files:
+            file.touch()
         names = {
             "ARGUMENTS": [str(each) for each in arguments],
             "FOLDER": str(folder),
