@@ -11,9 +11,9 @@ counted. `sparse` is the same transformer with one vector of 64 a token, enlarge
 says nothing of single pixels. All train a linear classifier of pixels on top. Each is tried in
 float32 and in bfloat16, and goes on in its faster format, in turn with the others; figures are
 medians of ratios over rounds, so that whatever else the machine does hits all alike. `map_mpx_s` is
-the map of 12 dates and ten bands in windows, on all cores that the process may use. On a GPU, 2048
-x 2048 pixels at once, and the share of the `--peak` TFLOP/s that training of Loom's base size
-reaches, are measured as well.
+the map of 12 dates and ten bands in windows, one on each core that the process may use, as maps are
+made; in the faster format. On a GPU, 2048 x 2048 pixels at once, and the share of the `--peak`
+TFLOP/s that training of Loom's base size reaches, are measured as well.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from earthloom.encoders import Statistics
 from earthloom.encoders.loom import Loom
+from earthloom.fit.lanes import Lanes, lanes_here
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
 
@@ -199,18 +200,29 @@ def faster(runners: list[Runner], what: str, batch: Batch, label: Tensor) -> Run
 
 
 def mapped(options: argparse.Namespace, device: torch.device) -> float:
-    """Million pixels a second of a map of several dates, window by window."""
-    loom = loom_of(options.dates, options.size).to(device)
+    """Million pixels a second of a map of several dates, a window a core, as maps are made."""
+    loom = loom_of(options.dates, options.size).to(device).eval()
     batch = batch_of(1, options.dates, options.window, device)
-    runner = Runner("map", lambda each: loom(each).pixels, loom, None, device)
-    label = torch.empty(0)
-    for turn in range(max(options.rounds // 2, 3) + 1):
-        runner.timed("forward", batch, label, keep=turn > 0)
-    rates = [options.window**2 / 1e6 / each for each in runner.seconds["forward"]]
-    middle = statistics.median(rates)
+    lanes = Lanes(lanes_here())
     print(f"\nmap: {options.dates} dates x {len(NAMES)} bands, windows of {options.window} px")
-    print(f"  loom fp32 {middle:.3f} Mpx/s, {min(rates):.3f} to {max(rates):.3f}")
-    return middle
+    found = []
+    for name, dtype in FORMATS.items():
+        runner = Runner("map", lambda each: loom(each).pixels, loom, dtype, device)
+
+        def window(runner: Runner = runner) -> Tensor:
+            runner.forward(batch, torch.empty(0))
+            return torch.empty(0)
+
+        rates = []
+        for turn in range(max(options.rounds // 2, 3) + 1):
+            began = now(device)
+            lanes.begin([window] * lanes.count).result()
+            if turn > 0:
+                rates.append(lanes.count * options.window**2 / 1e6 / (now(device) - began))
+        found.append(statistics.median(rates))
+        print(f"  loom {name} {found[-1]:.3f} Mpx/s, {min(rates):.3f} to {max(rates):.3f}")
+    lanes.close()
+    return max(found)
 
 
 def on_gpu(options: argparse.Namespace, device: torch.device) -> dict[str, float]:
