@@ -16,28 +16,27 @@ from earthloom.sample.batch import collate
 _CHIPS, _PIXELS, _TOGETHER = 64, 4096, 16
 """Of a source: chips of a batch's usual size that are looked at, and pixels that count."""
 _SERIES = 3
-"""Dates from which on a source tells how features go together: single images and pairs say more of
+"""Dates from which on a source tells how slots go together: single images and pairs say more of
 light and haze than of land."""
 
 
 @torch.no_grad()
 def even_out(faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]) -> None:
     """Turns the features of pixels so that small spreads are less small, see `Loom.even` and
-    `Spread`: by all sources of series alike, and where none says anything, by the others. All faces
-    share their weights."""
+    `Spread`: what is learnt by all sources alike; slots by those of series, and where none says
+    anything, by the others. All faces share their weights."""
     first = faces[0]
     first.spread.reset()
     for face in faces:
         face.show()
-    found: tuple[list[tuple[Seasons, Tensor]], ...] = ([], [])
+    learnt: list[Tensor] = []
+    years: tuple[list[tuple[Seasons, Tensor]], ...] = ([], [])
     for face, samples, own in zip(faces, opened, sources, strict=True):
+        pixels = _pixels(face.eval(), samples, _CHIPS * own.times)
+        learnt.append(pixels[:, :LEARNT])
         kind = int(all(len(layer.dates) < _SERIES for layer in face.layers))
-        found[kind].append((face.seasons, _pixels(face.eval(), samples, _CHIPS * own.times)))
-    learnt, years = (
-        [[(seasons, pixels[:, part]) for seasons, pixels in each] for each in found]
-        for part in (slice(LEARNT), slice(LEARNT, None))
-    )
-    first.even(torch.cat([pixels for _, pixels in learnt[0] or learnt[1]]))
+        years[kind].append((face.seasons, pixels[:, LEARNT:]))
+    first.even(torch.cat(learnt))
     first.spread.measure(*years)
     for face in faces:
         face.show()
