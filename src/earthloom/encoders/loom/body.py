@@ -138,11 +138,14 @@ class Head(nn.Module):
         self.last = nn.Linear(hidden, made, bias=False)
         self.straight = nn.Linear(given, made, bias=False)
 
-    def forward(self, pixels: Tensor, around: Tensor, mixing: Tensor | None) -> Tensor:
-        """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden); `mixing` as for
-        `Body`."""
-        weights = (self.fine.weight, self.straight.weight)
-        fine, straight = (each if mixing is None else each @ mixing for each in weights)
+    def weights(self, mixing: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(hidden, C) and (made, C) that pixels are multiplied with; `mixing` as for `Body`."""
+        fine, straight = self.fine.weight, self.straight.weight
+        return (fine, straight) if mixing is None else (fine @ mixing, straight @ mixing)
+
+    def forward(self, pixels: Tensor, around: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden)."""
+        fine, straight = weights
         met = torch.baddbmm(around, pixels.mT, fine.T.expand(len(pixels), -1, -1))
         both = F.relu(met, inplace=True)
         if both.requires_grad:

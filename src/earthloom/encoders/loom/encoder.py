@@ -151,10 +151,11 @@ class Loom(Encoder):
         observed = self._observed(batch, pieces, shape, telling, features if calendar else None)
         stages, around = self.body(observed, mixing)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
+        weights = self.head.weights(mixing)
         for piece in pieces:
             own = piece.of(observed).flatten(2)
             large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
-            features.put(piece, self.head(own, large, mixing))
+            features.put(piece, self.head(own, large, weights))
         pixels = features.made()
         levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
         share = share_in_cells(seen, self._coarsest)
