@@ -216,7 +216,7 @@ class Loom(Encoder):
             for spec in self.layers
             if spec.factor > 1
         }
-        evened = self._evened(batch, weights)
+        evened = None if features is None else self._evened(batch, weights)
         size = SIZES[self.size]
         made = size.stem + size.heads + (self.seasons.width if telling is None else len(telling))
         whole = Whole(pieces, len(batch.ids), shape, made)
@@ -238,7 +238,7 @@ class Loom(Encoder):
                     for spec, each in zip(self.layers, sums, strict=True)
                 ]
             )
-            if features is not None:
+            if features is not None and evened is not None:
                 features.put(piece, evened.of(piece.samples)(year), LEARNT)
             told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
             whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1))
