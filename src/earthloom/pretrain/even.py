@@ -1,4 +1,5 @@
-"""Features of the chips of a pretraining, evened out when all is learnt."""
+"""What is measured of the chips of a pretraining: before it how slots of the calendar go together,
+after it how what was learnt does."""
 
 from __future__ import annotations
 
@@ -21,28 +22,43 @@ light and haze than of land."""
 
 
 @torch.no_grad()
-def even_out(faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]) -> None:
-    """Turns the features of pixels so that small spreads are less small, see `Loom.even` and
-    `Spread`: what is learnt by all sources alike; slots by those of series, and where none says
-    anything, by the others. All faces share their weights."""
+def measure_slots(
+    faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]
+) -> None:
+    """Measures how slots go together, see `Spread`, by the series among the sources, and where none
+    of them says anything, by the others. All faces share what is measured."""
     first = faces[0]
     first.spread.reset()
     for face in faces:
         face.show()
-    learnt: list[Tensor] = []
     years: tuple[list[tuple[Seasons, Tensor]], ...] = ([], [])
-    for face, samples, own in zip(faces, opened, sources, strict=True):
-        pixels = _pixels(face.eval(), samples, _CHIPS * own.times)
-        learnt.append(pixels[:, :LEARNT])
+    for face, pixels in zip(faces, _pixels(faces, opened, sources), strict=True):
         kind = int(all(len(layer.dates) < _SERIES for layer in face.layers))
         years[kind].append((face.seasons, pixels[:, LEARNT:]))
-    first.even(torch.cat(learnt))
     first.spread.measure(*years)
     for face in faces:
         face.show()
 
 
-def _pixels(loom: Loom, samples: Samples, count: int) -> Tensor:
+@torch.no_grad()
+def even_out(faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]) -> None:
+    """Turns what was learnt of pixels so that small spreads are less small, see `Loom.even`, by all
+    sources alike. All faces share their weights."""
+    learnt = [pixels[:, :LEARNT] for pixels in _pixels(faces, opened, sources)]
+    faces[0].even(torch.cat(learnt))
+
+
+def _pixels(
+    faces: Sequence[Loom], opened: Sequence[Samples], sources: Sequence[Source]
+) -> list[Tensor]:
+    """(N, F) of the first chips of each source."""
+    return [
+        _pixels_of(face.eval(), samples, _CHIPS * own.times)
+        for face, samples, own in zip(faces, opened, sources, strict=True)
+    ]
+
+
+def _pixels_of(loom: Loom, samples: Samples, count: int) -> Tensor:
     """(N, F) of the first chips, where seen."""
     random, found = Generator().manual_seed(0), []
     numbers = range(min(count, len(samples)))

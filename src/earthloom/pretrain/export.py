@@ -12,7 +12,7 @@ from earthloom.encoders.loom.weights import write_checksum
 from earthloom.errors import DataError
 from earthloom.fit.training.checkpoint import Checkpoint, load_checkpoint
 from earthloom.pretrain.card import card_of
-from earthloom.pretrain.even import even_out
+from earthloom.pretrain.even import even_out, measure_slots
 from earthloom.pretrain.job import job_of
 from earthloom.pretrain.learner import faces_of, flat_statistics
 from earthloom.pretrain.run import history_of
@@ -43,7 +43,9 @@ def export(settings: Pretraining, file: Path) -> dict[str, Any]:
     state, history = found.state, history_of(found.state)
     used = state["kwh"], state["seconds"], state["device"], state["step"]
     card = card_of(settings, history, *used)
-    even_out(faces_of(loom, opened), opened, settings.sources)
+    faces = faces_of(loom, opened)
+    measure_slots(faces, opened, settings.sources)
+    even_out(faces, opened, settings.sources)
     save_weights(loom, file, card=card)
     write_checksum(file)
     return card

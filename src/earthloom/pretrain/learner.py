@@ -14,8 +14,8 @@ from earthloom.pretrain.objective import Draw, Part
 from earthloom.sample import LayerSpec, Samples, Subset
 from earthloom.sample.batch import Batch
 
-_STATISTICS_CHIPS = 16
-"""Of whose pixels layers in a unit without a rule, such as digital numbers, are standardised."""
+_STATISTICS_CHIPS = 64
+"""Whose pixels make the statistics."""
 
 
 def flat_statistics(layers: tuple[LayerSpec, ...]) -> dict[str, Statistics]:

@@ -15,7 +15,7 @@ from earthloom.errors import ContractError
 from earthloom.fit.training.quiet import Interrupts, deterministic, own_random, quiet_lightning
 from earthloom.pretrain.card import card_of
 from earthloom.pretrain.collapse import Look
-from earthloom.pretrain.even import even_out
+from earthloom.pretrain.even import even_out, measure_slots
 from earthloom.pretrain.feed import Feed, first_chips
 from earthloom.pretrain.job import job_of
 from earthloom.pretrain.learner import Learner, faces_of, flat_statistics
@@ -110,7 +110,10 @@ def _learner(settings: Pretraining, opened: tuple[Samples, ...]) -> Learner:
             raise ContractError(
                 f"size is '{settings.size}', but {settings.start} holds a loom of '{loom.size}'"
             )
-    return Learner(faces_of(loom, opened), settings.objective.part(loom))
+    faces = faces_of(loom, opened)
+    # What slots that are hidden are filled with is told to the network, too.
+    measure_slots(faces, opened, settings.sources)
+    return Learner(faces, settings.objective.part(loom))
 
 
 def _fabric(settings: Pretraining) -> Fabric:

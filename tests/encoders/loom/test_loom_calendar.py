@@ -11,7 +11,7 @@ from earthloom.encoders import Statistics
 from earthloom.encoders.loom import LEARNT, Loom
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.calendar import Seasons
-from earthloom.encoders.loom.ranges import REFLECTANCE
+from earthloom.encoders.loom.ranges import REFLECTANCE, usual_of
 from earthloom.encoders.loom.slots import SLOTS, slot_of
 from earthloom.sample import LayerSpec
 from earthloom.sample.batch import Batch, LayerBatch
@@ -126,15 +126,17 @@ def test_layers_fill_a_slot_together():
         )
 
 
-def test_a_band_that_was_left_out_leaves_the_slot_to_others():
+def test_a_slot_is_of_the_bands_that_are_there():
+    """And where there are none it has what it usually has, by the statistics."""
     layer = layer_of(SERIES)
     there = torch.tensor([[True, True, True, False], [False, True, True, True]])
     found = year(loom_for(SERIES), s2=replace(layer, measured=there))
     total, weight = expected(layer, [2], 5)
     mean = torch.where(weight > 0, total / weight.clamp_min(1e-30), 0.0)
     torch.testing.assert_close(found[0, 5, 2].double(), mean[0], atol=2e-3, rtol=1e-3)
-    assert (found[1, :, 0] == 0).all()
-    assert (found[0, :, 0] != 0).any()
+    usual = usual_of(REFLECTANCE, torch.tensor([0.2]), torch.tensor([0.1]))
+    torch.testing.assert_close(found[1, :, 0], usual.expand(found[1, :, 0].shape))
+    assert (found[0, :, 0] - usual).abs().max() > 0.1
 
 
 def test_a_single_date_is_as_it_was_seen():

@@ -9,6 +9,7 @@ import torch
 from earthloom.encoders import Statistics
 from earthloom.encoders.loom import Loom, load_loom, save_weights
 from earthloom.encoders.loom.calendar import WINDOWS, Seasons
+from earthloom.encoders.loom.ranges import REFLECTANCE, usual_of
 from earthloom.encoders.loom.slots import SLOTS
 from earthloom.encoders.loom.spread import Spread, half_whitening
 from earthloom.sample import LayerSpec
@@ -61,7 +62,6 @@ def test_what_is_measured_is_what_was_seen():
     np.testing.assert_allclose(spread.slots[at[:, None], at].numpy(), slots, atol=0.05)
     spread.reset()
     assert torch.equal(spread.slots, torch.eye(len(SLOTS)))
-    assert not spread.middle.any()
 
 
 def test_sources_count_alike():
@@ -84,8 +84,6 @@ def test_the_first_kind_of_sources_that_shows_two_slots_tells_how_they_go_togeth
     assert spread.slots[RED, NEAR] == pytest.approx(0.8, abs=0.05)
     assert spread.slots[0, 0] == pytest.approx(25.0, rel=0.1)
     assert spread.slots[0, NEAR] == pytest.approx(-5.0, rel=0.1)
-    assert spread.middle[NEAR] == pytest.approx(3.0, abs=0.05)
-    assert spread.middle[0] == pytest.approx(-15.0, rel=0.05)
 
 
 def test_lost_slots_are_what_is_expected_of_the_others():
@@ -93,17 +91,15 @@ def test_lost_slots_are_what_is_expected_of_the_others():
     means, _ = years()
     spread.measure([(Seasons((RED, NEAR), WINDOWS), means)])
     there = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    matrix, added = spread.fill((RED, NEAR), there)
-    torch.testing.assert_close(matrix[0], torch.eye(2))
-    torch.testing.assert_close(added[0], torch.zeros(2, 1))
-    # The mean, 3, and 0.8 of how far the other slot is from its own.
-    found = matrix[1] @ torch.tensor([[5.0], [0.0]]) + added[1]
-    torch.testing.assert_close(found, torch.tensor([[5.0], [4.6]]), atol=0.05, rtol=0)
-    assert torch.equal(matrix[2], torch.zeros(2, 2))
-    torch.testing.assert_close(added[2], torch.full((2, 1), 3.0), atol=0.05, rtol=0)
-    matrix, added = Spread().fill((RED, NEAR), there)
-    torch.testing.assert_close(matrix, torch.diag_embed(there))
-    assert not added.any()
+    usual = torch.tensor([3.0, 2.0])
+    year = torch.tensor([[5.0, 4.0], [5.0, 0.0], [0.0, 0.0]])[..., None]
+    found = spread.fill((RED, NEAR), there, usual)(year)[..., 0]
+    torch.testing.assert_close(found[0], year[0, :, 0])
+    # Of a lost slot the usual value, and 0.8 of how far the other one is from its own.
+    torch.testing.assert_close(found[1], torch.tensor([5.0, 3.6]), atol=0.05, rtol=0)
+    torch.testing.assert_close(found[2], usual)
+    alone = Spread().fill((RED, NEAR), there, usual)(year)[..., 0]
+    torch.testing.assert_close(alone, torch.tensor([[5.0, 4.0], [5.0, 2.0], [3.0, 2.0]]))
 
 
 @pytest.mark.parametrize("dates", [DATES, DATES[:1]])
@@ -118,11 +114,37 @@ def test_bands_that_a_sample_lacks_are_filled_from_its_others(dates):
         lacking = replace(layer, measured=torch.tensor([[True, True], [True, False]]))
         found = plain_year(loom, loom(replace(batch, layers={key: lacking})))
     torch.testing.assert_close(found[0], whole[0])
-    matrix, added = loom.spread.fill((RED, NEAR), torch.tensor([[1.0, 0.0]]))
-    turn = loom.spread.turn((RED, NEAR))
-    slots = plain[1].unflatten(0, (loom.seasons.windows, 2))
-    expected = torch.einsum("ij,mjhw->mihw", turn @ matrix[0], slots) + (turn @ added[0])[..., None]
+    slots = plain[1].unflatten(0, (loom.seasons.windows, 2)).clone()
+    slots[:, 1] = 0
+    usual = usual_of(REFLECTANCE, torch.tensor([0.2, 0.2]), torch.tensor([0.1, 0.1]))
+    fill = loom.spread.fill((RED, NEAR), torch.tensor([[1.0, 0.0]]), usual)
+    filled = fill(slots.reshape(1, len(plain[1]), -1)).reshape(slots.shape)
+    expected = torch.einsum("ij,mjhw->mihw", loom.spread.turn((RED, NEAR)), filled)
     torch.testing.assert_close(found[1], expected.flatten(0, 1), atol=1e-4, rtol=1e-4)
+    assert (filled[:, 1] - slots[:, 1]).abs().min() > 1e-3
+
+
+def test_the_network_is_told_what_is_filled_in():
+    """A sample that lacks a band is as one where that band is as expected."""
+    loom, batch = two_bands(DATES)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        # Nothing else that the network sees tells of a band.
+        for each in (loom.stem.bands.outer.weight, loom.stem.bands.outer.bias):
+            each.zero_()
+        loom.told.weight.normal_(generator=random)
+    (key, layer) = next(iter(batch.layers.items()))
+    usual = torch.full((2,), 0.2)
+    even = replace(layer, pixels=layer.pixels.clone())
+    with torch.inference_mode():
+        middle = usual_of(REFLECTANCE, usual, torch.full((2,), 0.1))[1]
+        even.pixels[:, :, 1] = 0.05 * torch.sinh(middle * REFLECTANCE.spread + REFLECTANCE.middle)
+        lacking = replace(layer, measured=torch.tensor([[True, False]] * 2))
+        given, left = (
+            loom(replace(batch, layers={key: each}), calendar=False).pixels
+            for each in (even, lacking)
+        )
+    torch.testing.assert_close(left, given, atol=1e-4, rtol=1e-4)
 
 
 def two_bands(dates):

@@ -23,9 +23,10 @@ from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
 from earthloom.encoders.loom.calendar import Seasons, Told
 from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
-from earthloom.encoders.loom.ranges import range_of, standardised
+from earthloom.encoders.loom.ranges import range_of, standardised, usual_of
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
-from earthloom.encoders.loom.spread import Evened, Spread, half_whitening
+from earthloom.encoders.loom.slots import slot_of
+from earthloom.encoders.loom.spread import Fill, Spread, half_whitening
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
@@ -42,7 +43,8 @@ class Loom(Encoder):
     Bands are told by what they measure: wavelength and width, or frequency and polarisation, kind
     and ground sampling distance (see `bands`); values come to a common range by their unit alone
     (see `ranges`), and only those in a unit without a rule, such as digital numbers, by the
-    statistics. So the weights are the same whatever the layers are. A pixel's observations are
+    statistics; else these say alone what a band that a sample lacks is usually like. So the weights
+    are the same whatever the layers are. A pixel's observations are
     summed over bands and averaged over dates before anything looks at its surroundings, which a
     U-shaped network then does.
 
@@ -72,7 +74,10 @@ class Loom(Encoder):
         self.size, shape = size, SIZES[size]
         self._facts = {layer.key: facts_of(layer) for layer in layers}
         self._ranges = {e.key: range_of(e.unit, self._facts[e.key]) for e in layers}
-        self._statistics = self._keep_needed()
+        names = [name for name, _ in self.named_buffers()]
+        self._statistics = {
+            layer.key: own for layer, *own in zip(layers, names[::2], names[1::2], strict=True)
+        }
         many = any(len(layer.dates) > 1 for layer in layers)
         self.seasons = Seasons.of(list(self._facts.values()), many)
         given = shape.stem + shape.heads + shape.told
@@ -178,17 +183,6 @@ class Loom(Encoder):
         """Stride of the coarsest stage."""
         return self.pyramid[-1].stride
 
-    def _keep_needed(self) -> dict[str, list[str]]:
-        """Names of a layer's mean and std; those that no value is standardised by leave the
-        weights, which are then the same for all layers."""
-        names = [name for name, _ in self.named_buffers()]
-        found = {}
-        for layer, *own in zip(self.layers, names[::2], names[1::2], strict=True):
-            found[layer.key] = own
-            for name in own if self._ranges[layer.key] is not None else ():
-                self.register_buffer(name, self.get_buffer(name), persistent=False)
-        return found
-
     def _mixing(self, telling: Tensor) -> Tensor | None:
         """(D + heads + told, D + heads + M K) from a pixel with its means to one with the sums that
         the network is told of them; None where the means are more than the sums."""
@@ -216,7 +210,7 @@ class Loom(Encoder):
             for spec in self.layers
             if spec.factor > 1
         }
-        evened = None if features is None else self._evened(batch, weights)
+        fill = self._fill(batch, weights)
         size = SIZES[self.size]
         made = size.stem + size.heads + (self.seasons.width if telling is None else len(telling))
         whole = Whole(pieces, len(batch.ids), shape, made)
@@ -238,23 +232,43 @@ class Loom(Encoder):
                     for spec, each in zip(self.layers, sums, strict=True)
                 ]
             )
-            if features is not None and evened is not None:
-                features.put(piece, evened.of(piece.samples)(year), LEARNT)
+            if fill is not None:
+                year = fill.of(piece.samples)(year)
+            if features is not None:
+                features.put(piece, self._turned(year), LEARNT)
             told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
             whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1))
         return whole.made()
 
-    def _evened(self, batch: Batch, weights: Mapping[str, Weights]) -> Evened:
-        """What is done to means of slots: those that a sample lacks are filled, and all are turned
-        by what the pretraining saw."""
+    def _fill(self, batch: Batch, weights: Mapping[str, Weights]) -> Fill | None:
+        """What the slots that samples lack are filled with; None where none is lacking."""
         if all(layer.measured is None for layer in batch.layers.values()):
-            return Evened(self.turn[None], None)
+            return None
         there = self.turn.new_zeros(len(batch.ids), len(self.turn))
         for each in weights.values():
             there[:, each.slots.at] = there[:, each.slots.at].maximum(each.slots.there)
         with torch.autocast(there.device.type, enabled=False):
-            fill, added = self.spread.fill(self.seasons.slots, there)
-            return Evened(self.turn @ fill, self.turn @ added)
+            return self.spread.fill(self.seasons.slots, there, self._usual())
+
+    def _usual(self) -> Tensor:
+        """(K,) what slots are like on average, by the layers' statistics."""
+        bands: list[tuple[int, Tensor]] = []
+        for spec in self.layers:
+            rule = self._ranges[spec.key] or self._by_statistics(spec)
+            mean, std = (self.get_buffer(name) for name in self._statistics[spec.key])
+            own = usual_of(rule, mean, std)
+            bands += zip(map(slot_of, self._facts[spec.key]), own, strict=True)
+        return torch.stack(
+            [
+                torch.stack([value for at, value in bands if at == slot]).mean()
+                for slot in self.seasons.slots
+            ]
+        )
+
+    def _turned(self, year: Tensor) -> Tensor:
+        """(B, M K, N) means of slots after the turn."""
+        windows = year.reshape(-1, len(self.turn), year.shape[-1])
+        return torch.bmm(self.turn.expand(len(windows), -1, -1), windows).reshape(year.shape)
 
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
         facts = self._facts[spec.key]

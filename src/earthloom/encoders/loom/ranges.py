@@ -14,6 +14,7 @@ from earthloom.encoders.loom.bands import BandFacts
 
 _LEAST_POWER = 1e-5
 """Backscatter below -50 dB is noise of the instrument."""
+_TINY = 1e-6
 _MOST = 10.0
 """Where values of no bounded curve end."""
 
@@ -83,3 +84,18 @@ def range_of(unit: str, facts: tuple[BandFacts, ...]) -> Callable[[Tensor], Tens
 def standardised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(..., C, H, W) in standard deviations (C, 1, 1) from the mean, within bounds."""
     return ((values - mean) / std.clamp_min(1e-6)).clamp(-_MOST, _MOST)
+
+
+def usual_of(rule: Callable[[Tensor], Tensor], mean: Tensor, std: Tensor) -> Tensor:
+    """(C,) what values of bands are on average in the common range, by mean and spread (C,) before.
+
+    That of two points with such a mean and spread, as curves are not straight between them: points
+    of a log-normal distribution, as quantities that are never below 0 mostly have, where the mean
+    is above 0.
+    """
+    least = mean.clamp_min(_TINY)
+    width = (std / least).square().log1p()
+    middle = least.log() - width / 2
+    points = torch.stack([-width.sqrt(), width.sqrt()])
+    points = torch.where(mean > 0, (middle + points).exp(), mean + points.sign() * std)
+    return rule(points[..., None])[..., 0].mean(dim=0)

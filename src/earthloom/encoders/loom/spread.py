@@ -29,67 +29,57 @@ def half_whitening(covariance: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Evened:
-    """What is done to the means of some samples."""
+class Fill:
+    """What slots that a sample lacks are filled with."""
 
-    turn: Tensor
-    """(1 or B, K, K) that slots are multiplied with."""
-    added: Tensor | None
-    """(B, K, 1), or None for nothing."""
+    matrix: Tensor
+    """(B, K, K) that slots are multiplied with, those that are lost being 0."""
+    added: Tensor
+    """(B, K, 1)."""
 
-    def of(self, samples: slice) -> Evened:
+    def of(self, samples: slice) -> Fill:
         """That of some samples."""
-        if self.added is None:
-            return self
-        return Evened(self.turn[samples], self.added[samples])
+        return Fill(self.matrix[samples], self.added[samples])
 
     def __call__(self, year: Tensor) -> Tensor:
         """(B, M K, N) of as many."""
-        slots, pixels = self.turn.shape[-1], year.shape[-1]
-        windows = year.reshape(-1, slots, pixels)
-        each = len(windows) // len(self.turn)
-        turn = self.turn.repeat_interleave(each, dim=0)
-        if self.added is None:
-            return torch.bmm(turn, windows).reshape(year.shape)
-        added = self.added.repeat_interleave(each, dim=0)
-        return torch.baddbmm(added, turn, windows).reshape(year.shape)
+        windows = year.reshape(len(year), -1, self.matrix.shape[-1], year.shape[-1])
+        filled: Tensor = self.matrix[:, None] @ windows + self.added[:, None]
+        return filled.flatten(1, 2)
 
 
 class Spread(nn.Module):
     """How slots go together among the chips of a pretraining; before any, none does."""
 
     slots: Tensor
-    middle: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("slots", torch.eye(len(SLOTS)))
-        self.register_buffer("middle", torch.zeros(len(SLOTS)))
 
     def turn(self, shown: Sequence[int]) -> Tensor:
         """(K, K) for the slots of some layers, see `half_whitening`."""
         at = list(shown)
         return half_whitening(self.slots[at][:, at]).to(self.slots.dtype)
 
-    def fill(self, shown: Sequence[int], there: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K, K) that means of slots are multiplied with, and (B, K, 1) what is added, so that
-        slots which are not `there` (B, K), and are 0, have what is expected of those that are.
+    def fill(self, shown: Sequence[int], there: Tensor, usual: Tensor) -> Fill:
+        """For the slots of some layers, so that those which are not `there` (B, K) have what is
+        expected of those that are; `usual` (K,) is what slots are like on average.
 
         The slots are taken for normally distributed.
         """
         at, there = list(shown), there.to(self.slots)
-        middle, seen, lost = self.middle[at], torch.diag_embed(there), torch.diag_embed(1 - there)
+        seen, lost = torch.diag_embed(there), torch.diag_embed(1 - there)
         covariance = _positive(self.slots[at][:, at])
         # Lost slots stand alone on the diagonal, so that the matrix can be inverted.
         known = torch.linalg.inv(seen @ covariance @ seen + lost)
         expected = lost @ covariance @ seen @ known
-        return seen + expected, (lost - expected @ seen) @ middle[:, None]
+        return Fill(seen + expected, (lost - expected @ seen) @ usual[:, None])
 
     @torch.no_grad()
     def reset(self) -> None:
         """None goes with another again."""
         self.slots.copy_(torch.eye(len(SLOTS)))
-        self.middle.zero_()
 
     @torch.no_grad()
     def measure(self, *kinds: Sequence[tuple[Seasons, Tensor]]) -> None:
@@ -99,34 +89,29 @@ class Spread(nn.Module):
         them shows goes with none, and has a usual spread.
         """
         size = len(SLOTS)
-        covariance, middle = torch.zeros(size, size), torch.zeros(size)
+        covariance = torch.zeros(size, size)
         known = torch.zeros(size, size, dtype=torch.bool)
         for years in kinds:
-            found, means, shown = _moments(years)
+            found, shown = _covariance(years)
             covariance = torch.where(shown & ~known, found, covariance)
-            middle = torch.where(shown.diagonal() & ~known.diagonal(), means, middle)
             known |= shown
         seen = known.diagonal()
         if seen.any():
             covariance.diagonal()[~seen] = covariance.diagonal()[seen].mean()
             self.slots.copy_(covariance)
-            self.middle.copy_(middle)
 
 
-def _moments(years: Sequence[tuple[Seasons, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """(S, S) covariances, (S,) means, and (S, S) bool which slots were shown together."""
+def _covariance(years: Sequence[tuple[Seasons, Tensor]]) -> tuple[Tensor, Tensor]:
+    """(S, S) covariances, and (S, S) bool which slots were shown together."""
     size = len(SLOTS)
-    total, middle = torch.zeros(size, size), torch.zeros(size)
-    count = torch.zeros(size, size)
+    total, count = torch.zeros(size, size), torch.zeros(size, size)
     for seasons, means in years:
         shown = torch.tensor(seasons.slots)
         flat = (means - means.mean(dim=0)).cpu().reshape(-1, len(shown))
         at = shown[:, None], shown[None]
         total[at] += flat.T @ flat / len(flat)
-        middle[shown] += means.cpu().reshape(-1, len(shown)).mean(dim=0)
         count[at] += 1
-    shared = count.clamp_min(1)
-    return total / shared, middle / shared.diagonal(), count > 0
+    return total / count.clamp_min(1), count > 0
 
 
 def _positive(covariance: Tensor) -> Tensor:
