@@ -7,10 +7,12 @@ Images are (B, H, W, C): normalisation and products over channels then work on n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Body(nn.Module):
         super().__init__()
         self.first = first
         widths = [stage.width for stage in stages]
-        self.patches = nn.Linear(given * first**2, widths[0])
+        self.patches = nn.Conv2d(given, widths[0], first, stride=first)
         self.down = nn.ModuleList(Down(fine, coarse, 2) for fine, coarse in pairwise(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(each.width, each.kernel, ratio) for _ in range(each.blocks)))
@@ -101,15 +103,27 @@ class Body(nn.Module):
             Up(above, width, made) for above, width in zip(coarse, widths[:-1], strict=True)
         )
 
-    def forward(self, pixels: Tensor, mixing: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of (B, C, H, W).
+    def weight(self, mixing: Tensor | None) -> Tensor:
+        """(C_0, C, first, first) that `patched` filters pixels (B, C, H, W) with.
 
         With `mixing` (given, C), the pixels are what multiplied with it gives the `given` channels.
         """
         weight = self.patches.weight
-        if mixing is not None:
-            weight = (weight.reshape(len(weight), -1, len(mixing)) @ mixing).flatten(1)
-        image = F.linear(cells(pixels.permute(0, 2, 3, 1), self.first), weight, self.patches.bias)
+        if mixing is None:
+            return weight
+        # Where weights lie channels last, pixels are turned round to lie so too.
+        return torch.einsum("ogij,gc->ocij", weight, mixing).contiguous()
+
+    def patched(self, pixels: Tensor, weight: Tensor) -> Tensor:
+        """(B, C_0, h, w) of pixels (B, C, H, W), each cell by itself; 0 beyond the edge."""
+        rows, cols = pixels.shape[-2:]
+        beyond = (0, -cols % self.first, 0, -rows % self.first)
+        whole = F.pad(pixels, beyond) if any(beyond) else pixels
+        return F.conv2d(whole, weight, self.patches.bias, stride=self.first)
+
+    def forward(self, patches: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of what `patched` gave."""
+        image = patches.permute(0, 2, 3, 1)
         found = []
         for number, stage in enumerate(self.stages):
             image = stage(image if number == 0 else self.down[number - 1](image))
@@ -145,17 +159,58 @@ class Head(nn.Module):
 
     def forward(self, pixels: Tensor, around: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
         """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden)."""
-        fine, straight = weights
-        met = torch.baddbmm(around, pixels.mT, fine.T.expand(len(pixels), -1, -1))
-        both = F.relu(met, inplace=True)
-        if both.requires_grad:
-            # Three times as fast on the way back as with a gradient that lies transposed.
-            both.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
-        made = torch.bmm(self.last.weight.expand(len(pixels), -1, -1), both.mT)
-        return torch.baddbmm(made, straight.expand(len(pixels), -1, -1), pixels)
+        fine, straight = (each.to(pixels.dtype) for each in weights)
+        last = self.last.weight.to(pixels.dtype)
+        around = around.to(pixels.dtype)
+        if torch.is_grad_enabled():
+            made: Tensor = _Meeting.apply(pixels, around, fine, straight, last)
+            return made
+        return _meet(pixels, around, fine, straight, last)[0]
 
     @torch.no_grad()
     def turn(self, matrix: Tensor) -> None:
         """Multiplies the features with a matrix (made, made)."""
         for layer in (self.last, self.straight):
             layer.weight.copy_((matrix @ layer.weight.double()).to(layer.weight.dtype))
+
+
+def _meet(
+    pixels: Tensor, around: Tensor, fine: Tensor, straight: Tensor, last: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What `Head` makes, and (B, N, hidden) where pixels and surroundings have met."""
+    count = len(pixels)
+    met = torch.baddbmm(around, pixels.mT, fine.T.expand(count, -1, -1)).relu_()
+    made = torch.bmm(last.expand(count, -1, -1), met.mT)
+    return torch.baddbmm(made, straight.expand(count, -1, -1), pixels), met
+
+
+class _Meeting(torch.autograd.Function):
+    """`_meet` with a way back on which no image is turned round, which takes half of the time."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        pixels: Tensor,
+        around: Tensor,
+        fine: Tensor,
+        straight: Tensor,
+        last: Tensor,
+    ) -> Tensor:
+        made, met = _meet(pixels, around, fine, straight, last)
+        ctx.save_for_backward(pixels, met, fine, straight, last)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, made: Tensor) -> tuple[Tensor, ...]:
+        pixels, met, fine, straight, last = ctx.saved_tensors
+        count = len(pixels)
+        around = torch.bmm(made.mT, last.expand(count, -1, -1))
+        around = torch.ops.aten.threshold_backward(around, met, 0)
+        back = torch.bmm(straight.T.expand(count, -1, -1), made)
+        return (
+            torch.baddbmm(back, fine.T.expand(count, -1, -1), around.mT),
+            around,
+            torch.bmm(pixels, around).sum(dim=0).T,
+            torch.bmm(made, pixels.mT).sum(dim=0),
+            torch.bmm(made, met).sum(dim=0),
+        )

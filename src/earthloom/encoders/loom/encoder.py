@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -22,7 +22,7 @@ from earthloom.encoders.compose import moves
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
 from earthloom.encoders.loom.calendar import Seasons, Told
-from earthloom.encoders.loom.pieces import Piece, Whole, pieces_of
+from earthloom.encoders.loom.pieces import Averaged, Piece, Whole, pieces_of
 from earthloom.encoders.loom.ranges import range_of, standardised, usual_of
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
 from earthloom.encoders.loom.slots import slot_of
@@ -149,24 +149,23 @@ class Loom(Encoder):
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
-        features = Whole(pieces, len(seen), shape, self.channels if calendar else LEARNT)
+        features = Averaged(pieces, seen, self.channels if calendar else LEARNT)
         telling = self.told(self.seasons)
         mixing = self._mixing(telling)
         telling = telling if mixing is None else None
         observed = self._observed(batch, pieces, shape, telling, features if calendar else None)
-        stages, around = self.body(observed, mixing)
+        kept, patches = self._patched(observed, pieces, len(seen), shape, mixing)
+        stages, around = self.body(patches)
         around = self.head.coarse(around).permute(0, 3, 1, 2)
         weights = self.head.weights(mixing)
-        for piece in pieces:
-            own = piece.of(observed).flatten(2)
+        for piece, own in kept:
             large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
             features.put(piece, self.head(own, large, weights))
-        pixels = features.made()
         levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
         share = share_in_cells(seen, self._coarsest)
-        mean = _mean(pixels, seen)
+        mean = features.mean()
         parts = [mean[:, :LEARNT], _mean(levels[-1], share), mean[:, LEARNT:]]
-        return Features(pixels, seen, levels, torch.cat(parts, dim=1))
+        return Features(features.made(), seen, levels, torch.cat(parts, dim=1))
 
     @torch.no_grad()
     def even(self, pixels: Tensor) -> None:
@@ -199,21 +198,19 @@ class Loom(Encoder):
         pieces: Sequence[Piece],
         shape: Shape2d,
         telling: Tensor | None,
-        features: Whole | None,
-    ) -> Tensor:
-        """(B, C, H, W) what was seen of each pixel, see `PixelStem.fused`, and the sums of the
-        calendar that `telling` (told, M K) makes, or all of it; which also goes straight to
-        `features`, if there are any."""
+        features: Averaged | None,
+    ) -> Iterator[tuple[Piece, Tensor]]:
+        """Pieces, and (b, C, n) what was seen of their pixels, see `PixelStem.fused`, and the sums
+        of the calendar that `telling` (told, M K) makes, or all of it; which also goes straight to
+        `features`, if there are any. In the format of products, each of which would else make it
+        so by itself."""
         weights = {spec.key: self._weights(spec, batch.layers[spec.key]) for spec in self.layers}
         coarse = {
             spec.key: self._coarse(spec, batch.layers[spec.key], weights[spec.key])
             for spec in self.layers
             if spec.factor > 1
         }
-        fill = self._fill(batch, weights)
-        size = SIZES[self.size]
-        made = size.stem + size.heads + (self.seasons.width if telling is None else len(telling))
-        whole = Whole(pieces, len(batch.ids), shape, made)
+        fill, dtype = self._fill(batch, weights), _product_dtype(self.turn.device)
         for piece in pieces:
             sums = [
                 Sums(
@@ -237,8 +234,27 @@ class Loom(Encoder):
             if features is not None:
                 features.put(piece, self._turned(year), LEARNT)
             told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
-            whole.put(piece, torch.cat([self.stem.fused(sums), told], dim=1))
-        return whole.made()
+            parts = [part.to(dtype) for part in (*self.stem.fused(sums), told)]
+            yield piece, torch.cat(parts, dim=1)
+
+    def _patched(
+        self,
+        observed: Iterator[tuple[Piece, Tensor]],
+        pieces: Sequence[Piece],
+        count: int,
+        shape: Shape2d,
+        mixing: Tensor | None,
+    ) -> tuple[list[tuple[Piece, Tensor]], Tensor]:
+        """What was observed, and the patches (B, C', h, w) that the body makes of it."""
+        weight = self.body.weight(mixing)
+        coarse = Shape2d(*(-(-side // FIRST) for side in shape))
+        kept = []
+        patches = Whole(pieces, count, coarse, len(weight), _product_dtype(weight.device))
+        for piece, values in observed:
+            kept.append((piece, values))
+            image = values.reshape(*values.shape[:2], -1, shape.cols)
+            patches.put(piece.coarser(FIRST), self.body.patched(image, weight))
+        return kept, patches.made()
 
     def _fill(self, batch: Batch, weights: Mapping[str, Weights]) -> Fill | None:
         """What the slots that samples lack are filled with; None where none is lacking."""
@@ -301,6 +317,12 @@ class Loom(Encoder):
         """The common range of a layer in a unit without a rule."""
         mean, std = (self.get_buffer(name)[:, None] for name in self._statistics[spec.key])
         return lambda values: standardised(values, mean, std)
+
+
+def _product_dtype(device: torch.device) -> torch.dtype:
+    """Of what products are given, as autocast has it."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
 
 
 def _shown_anew(loom: Loom, keys: object) -> None:

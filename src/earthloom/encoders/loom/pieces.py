@@ -1,5 +1,7 @@
 """An image worked on piece by piece, so that what is in between stays in a processor's cache."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +28,7 @@ class Piece:
     def of(self, image: Tensor, factor: int = 1) -> Tensor:
         """(b, ..., h, W): its part of an image (B, ..., H, W) whose pixels are `factor` wide."""
         first, last = self.first // factor, -(-self.last // factor)
-        chosen = image[self.samples]
+        chosen = self._samples_of(image)
         return chosen if last - first == image.shape[-2] else chosen[..., first:last, :]
 
     def enlarged(self, image: Tensor, factor: int, shape: Shape2d) -> Tensor:
@@ -35,13 +37,21 @@ class Piece:
         Rows beyond the piece have their say, so that pieces fit together. What lies beyond the
         `shape` of the base grid is cut off.
         """
-        chosen = image[self.samples]
+        chosen = self._samples_of(image)
         top, bottom = self.first // factor, -(-self.last // factor)
         above, below = int(top > 0), int(bottom < image.shape[-2])
         part = chosen[..., top - above : bottom + below, :]
         large = F.interpolate(part, scale_factor=float(factor), mode="bilinear")
         start = above * factor
         return large[..., start : start + self.last - self.first, : shape.cols]
+
+    def coarser(self, factor: int) -> Piece:
+        """The same one on a grid whose cells are `factor` wide."""
+        return Piece(self.samples, self.first // factor, -(-self.last // factor))
+
+    def _samples_of(self, image: Tensor) -> Tensor:
+        # To take all would be a copy on the way back.
+        return image if self.samples == slice(None) else image[self.samples]
 
 
 def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> list[Piece]:
@@ -69,23 +79,29 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
 class Whole:
     """An image (B, C, H, W) that is put together of pieces.
 
-    float32. Where it has several pieces, each is copied to its place while it is still in the
-    cache.
+    Where it has several pieces, each is copied to its place while it is still in the cache.
     """
 
-    def __init__(self, pieces: Sequence[Piece], count: int, shape: Shape2d, channels: int) -> None:
-        self._single = len(pieces) == 1
+    def __init__(
+        self,
+        pieces: Sequence[Piece],
+        count: int,
+        shape: Shape2d,
+        channels: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._single, self._dtype = len(pieces) == 1, dtype
         self._sizes = (count, channels, shape.rows, shape.cols)
         self._parts: dict[int, Tensor] = {}
         self._image: Tensor | None = None
 
     def put(self, piece: Piece, part: Tensor, first: int = 0) -> None:
-        """A piece (b, c, n), whose channels come from `first` on."""
+        """A piece (b, c, ...), whose channels come from `first` on."""
         if self._single:
             self._parts[first] = part
             return
         if self._image is None:
-            self._image = torch.empty(self._sizes, device=part.device)
+            self._image = torch.empty(self._sizes, device=part.device, dtype=self._dtype)
         channels = slice(first, first + part.shape[1])
         run = self._image[piece.samples, channels, piece.first : piece.last]
         run.copy_(part.reshape(run.shape))
@@ -96,4 +112,25 @@ class Whole:
             return self._image
         parts = [self._parts[first] for first in sorted(self._parts)]
         whole = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
-        return whole.reshape(self._sizes).contiguous().float()
+        return whole.reshape(self._sizes).contiguous().to(self._dtype)
+
+
+class Averaged(Whole):
+    """A whole (B, C, H, W) whose mean over what was `seen` (B, H, W) is taken on the way, of pieces
+    that are still in the cache."""
+
+    def __init__(self, pieces: Sequence[Piece], seen: Tensor, channels: int) -> None:
+        super().__init__(pieces, len(seen), Shape2d(*seen.shape[1:]), channels)
+        self._seen = seen
+        self._total = torch.zeros(len(seen), channels, device=seen.device)
+
+    def put(self, piece: Piece, part: Tensor, first: int = 0) -> None:
+        """A piece (b, c, n), whose channels come from `first` on."""
+        super().put(piece, part, first)
+        weight = piece.of(self._seen).flatten(1)[..., None].to(part.dtype)
+        channels = slice(first, first + part.shape[1])
+        self._total[piece.samples, channels] += torch.bmm(part, weight)[..., 0]
+
+    def mean(self) -> Tensor:
+        """(B, C); 0 where nothing was seen."""
+        return self._total / self._seen.flatten(1).sum(dim=1, keepdim=True).clamp_min(1)

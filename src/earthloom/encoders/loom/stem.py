@@ -161,17 +161,18 @@ class PixelStem(nn.Module):
         """Sums over all dates; `ranged` brings values (B, C, N) to the common range."""
         count, dates, _, size = seen.pixels.shape
         position = positions_in_time(seen.days, seen.valid)
-        once = position.new_ones(count, 1, size)
         total, shares, slots = None, None, []
-        bands = weights.bands.expand(count, -1, -1)
+        weight = bands = weights.bands.expand(count, -1, -1)
         query = self.query.weight.expand(count, -1, -1)
         for date in range(dates):
             valid = seen.valid[:, date, None].to(position.dtype)
             # Five times as fast as torch.where on a processor.
             values = ranged(torch.nan_to_num(seen.pixels[:, date]) * valid)
-            values = torch.cat([values, position[:, date, None], once], dim=1)
-            weight = torch.cat([bands, weights.rest[:, date]], dim=-1)
-            both = torch.bmm(weight, values)
+            rest = weights.rest[:, date]
+            if dates > 1:
+                values = torch.cat([values, position[:, date, None]], dim=1)
+                weight = torch.cat([bands, rest[..., :1]], dim=-1)
+            both = torch.baddbmm(rest[..., 1:], weight, values)
             slots.append(both[:, self.width :] * valid)
             image = F.relu(both[:, : self.width], inplace=not torch.is_grad_enabled())
             score = torch.bmm(query, image) + self.query.bias[:, None]
@@ -186,9 +187,9 @@ class PixelStem(nn.Module):
         )
         return Sums(total.flatten(1, 2), shares, windows, within)
 
-    def fused(self, layers: Sequence[Sums]) -> Tensor:
-        """(B, D + heads, N): the averages of layers added up, and how much was seen, 0 to 1, of all
-        layers together.
+    def fused(self, layers: Sequence[Sums]) -> tuple[Tensor, Tensor]:
+        """(B, D, N) the averages of layers added up, and (B, heads, N) how much was seen, 0 to 1,
+        of all layers together.
 
         A layer that saw nothing adds nothing, and where no layer saw anything all is 0, the last
         channels too: so what a network adds to its inputs is the learned fill.
@@ -202,7 +203,7 @@ class PixelStem(nn.Module):
             added = average if added is None else added + average
             shares = shares + each.shares
         assert added is not None
-        return torch.cat([added.flatten(1, 2), shares / (shares + least)], dim=1)
+        return added.flatten(1, 2), shares / (shares + least)
 
 
 def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:
