@@ -173,4 +173,5 @@ def test_every_task_has_defaults(name, part):
 
     Named.name = name
     training = defaults_for(Named(), part)
-    assert training.changes.any == (part == "network")
+    assert training.changes.any == (part == "network" and name != "boxes")
+    assert (training.ema is None) == (part == "head" or name == "boxes")

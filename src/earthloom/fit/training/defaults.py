@@ -20,6 +20,8 @@ def defaults_for(task: Task[Any], part: Part = "network") -> Training:
     table = _table()[part]
     row: dict[str, Any] = table[ALL] | table.get(task.name, {})
     changes = {name: row.pop(name) for name in _CHANGES if name in row}
+    # TOML has no word for nothing.
+    row["ema"] = row.get("ema") or None
     return replace(Training(**row), changes=Changes(**changes))
 
 
