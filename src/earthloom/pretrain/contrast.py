@@ -28,11 +28,12 @@ class Contrast:
     """Two views of a chip through one encoder; of the second, half of the dates or bands are
     hidden.
 
-    Projections of chips' vectors, and features of labelled chips' pixels as they are, are compared
-    by their angle (van den Oord et al. 2018), so that pixels spread over the sphere on which
-    embedding fields lie (Wang and Isola 2020). A pixel's thing is its label, so that all of a kind
-    are alike (Khosla et al. 2020); so it is with chips of one pixel. Other chips are things of
-    their own. Pixels of a chip without labels are not held apart: most of them are of few kinds.
+    Pixels' features, as they are, and projections of chips' vectors are compared by their angle
+    (van den Oord et al. 2018), so that pixels spread over the sphere on which embedding fields lie
+    (Wang and Isola 2020). A pixel's thing is its label where it has one, so that all of a kind are
+    alike (Khosla et al. 2020), and otherwise itself; so it is with chips of one pixel. Other chips
+    are things of their own. Pixels without labels that were seen but once are not held apart: most
+    of them are of few kinds, and nothing is learnt for it of what stays in another look.
     """
 
     name: ClassVar[str] = "contrast"
@@ -93,7 +94,7 @@ class ContrastPart(Part):
         features = [loom(each, calendar=False) for each in seen]
         chip, _ = self._compared(*self._chips(features, batch))
         dense, hit = chip.new_zeros(()), chip.new_tensor(torch.nan)
-        if batch.label is not None:
+        if batch.label is not None or sum(len(spec.dates) for spec in loom.layers) > 1:
             dense, hit = self._compared(*self._pixels(features, (first, second), draw))
         total = settings.chip * chip + settings.dense * dense
         terms = {"loss": total, "chip": chip, "dense": dense, "hit": hit}
@@ -113,8 +114,9 @@ class ContrastPart(Part):
         """(2, N, F) pixels that both views saw, `pixels` of them at most, and (N,)."""
         settings, (first, second) = self.settings, views
         found = shared_pixels(features, views, settings.pixels, draw.random("pixels"))
-        assert first.batch.label is not None
-        things = first.shared(first.batch.label, second).flatten()[found.places].long()
+        things = torch.zeros_like(found.places)
+        if first.batch.label is not None:
+            things = first.shared(first.batch.label, second).flatten()[found.places].long()
         return torch.stack([found.first, found.second]), things
 
     def _compared(self, looks: Tensor, things: Tensor) -> tuple[Tensor, Tensor]:

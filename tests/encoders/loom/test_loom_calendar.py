@@ -54,7 +54,7 @@ def expected(layer, bands, window, weights=None):
     days = layer.days.double()
     angle = (days * 2 * np.pi / 365.2425)[..., None, None] - 2 * np.pi * window / 36
     near = torch.cos(angle) - 1
-    weight = torch.exp(120 * near) + 1e-2 * torch.exp(4 * near) + 1e-4
+    weight = torch.exp(120 * near) + 1e-2 * torch.exp(24 * near) + 1e-4 * torch.exp(4 * near) + 1e-6
     weight = weight * layer.valid
     return (ranged * weight).sum(dim=1), weight.sum(dim=1)
 

@@ -15,11 +15,10 @@ from earthloom.encoders.loom.slots import SLOTS, Filled, slot_of
 _YEAR = 365.2425
 WINDOWS = 36
 """Of the year: ten days each, as reports on crops have them."""
-_NARROW, _WIDE = 120.0, 4.0
-"""Sharpness of a window: its weight has sunk to exp(-1/2) after 5 days, or after 29."""
-_SHARES = (1.0, 1e-2, 1e-4)
-"""How much narrow, wide and even weights count: a window without a date near it is filled from the
-season around it, and one without a season from all dates."""
+_WEIGHTS = ((1.0, 120.0), (1e-2, 24.0), (1e-4, 4.0), (1e-6, 0.0))
+"""How much dates count, and the sharpness of it: weights have sunk to exp(-1/2) after 5, 12 and 29
+days, and the last are even. A window without a date near it is filled from those on both sides, one
+without these from the season around it, and one without a season from all dates."""
 _LEAST = 1e-12
 
 
@@ -56,9 +55,8 @@ class Seasons:
         middles = torch.arange(self.windows, device=days.device) * (2 * math.pi / self.windows)
         angles = days.float()[:, None] * (2 * math.pi / _YEAR)
         near = (angles - middles[:, None]).cos() - 1 if moves else torch.zeros_like(angles)
-        narrow, wide, even = _SHARES
-        weights = narrow * (_NARROW * near).exp() + wide * (_WIDE * near).exp() + even
-        return weights.expand(-1, self.windows, -1)
+        parts = [share * (sharpness * near).exp() for share, sharpness in _WEIGHTS]
+        return torch.stack(parts).sum(dim=0).expand(-1, self.windows, -1)
 
     def sums(self, slots: Tensor, valid: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Sums (B, M k, N) and their weights (B, M, N): of `slots` (B, T, k, N), which are 0 where
