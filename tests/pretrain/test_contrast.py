@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from earthloom.encoders import Statistics
-from earthloom.encoders.loom import Loom
 from earthloom.errors import ContractError
 from earthloom.pretrain import Contrast, Draw
 from earthloom.sample import IGNORE
@@ -56,26 +54,6 @@ def test_it_trains_the_encoder_and_is_repeatable(loom, batch):
     assert set(first.seen) == set(part.names)
     first.total.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in loom.parameters())
-
-
-def test_pixels_that_nobody_named_and_that_were_seen_once_are_not_compared(loom, batch):
-    spec = loom.layers[0]
-    once, layer = replace(spec, dates=spec.dates[:1]), batch.layers[spec.key]
-    single = replace(
-        layer, pixels=layer.pixels[:, :1], valid=layer.valid[:, :1], days=layer.days[:, :1]
-    )
-    few = Loom((once,), {once.key: Statistics((0.2,) * 3, (0.1,) * 3)}, "mini")
-    part = part_of(few)
-    seen = {
-        labelled: part(few, replace(given, label=given.label if labelled else None), DRAW).seen
-        for given in [replace(batch, layers={once.key: single})]
-        for labelled in (True, False)
-    }
-    assert seen[True]["dense"] > 0
-    assert seen[False]["dense"] == 0
-    assert math.isnan(seen[False]["hit"])
-    assert seen[False]["chip"] == seen[True]["chip"]
-    assert part_of(loom)(loom, replace(batch, label=None), DRAW).seen["dense"] > 0
 
 
 def test_it_learns_to_tell_places_apart(loom, batch):

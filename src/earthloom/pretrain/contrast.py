@@ -32,8 +32,7 @@ class Contrast:
     (van den Oord et al. 2018), so that pixels spread over the sphere on which embedding fields lie
     (Wang and Isola 2020). A pixel's thing is its label where it has one, so that all of a kind are
     alike (Khosla et al. 2020), and otherwise itself; so it is with chips of one pixel. Other chips
-    are things of their own. Pixels without labels that were seen but once are not held apart: most
-    of them are of few kinds, and nothing is learnt for it of what stays in another look.
+    are things of their own.
     """
 
     name: ClassVar[str] = "contrast"
@@ -93,9 +92,7 @@ class ContrastPart(Part):
         seen = (first.batch, visible(second.batch, hiding))
         features = [loom(each, calendar=False) for each in seen]
         chip, _ = self._compared(*self._chips(features, batch))
-        dense, hit = chip.new_zeros(()), chip.new_tensor(torch.nan)
-        if batch.label is not None or sum(len(spec.dates) for spec in loom.layers) > 1:
-            dense, hit = self._compared(*self._pixels(features, (first, second), draw))
+        dense, hit = self._compared(*self._pixels(features, (first, second), draw))
         total = settings.chip * chip + settings.dense * dense
         terms = {"loss": total, "chip": chip, "dense": dense, "hit": hit}
         return Loss(total, {name: terms[name].detach() for name in self.names})
