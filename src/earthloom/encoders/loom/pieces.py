@@ -11,9 +11,9 @@ from torch import Tensor
 
 from earthloom.sample import Shape2d
 
-_PIXELS = {"cpu": 2**13, "cuda": 2**20}
-"""Pixels of a piece, about, by the kind of device. On a processor 8192 pixels of 32 channels are
-1 MiB; on a GPU a piece is large enough to fill it, and bounds the memory."""
+_PIXELS = {"cpu": 2**14, "cuda": 2**20}
+"""Pixels of a piece, about, by the kind of device. On a processor 16384 pixels of 32 channels are
+1 MiB in bfloat16; on a GPU a piece is large enough to fill it, and bounds the memory."""
 
 
 @dataclass(frozen=True)
