@@ -185,7 +185,7 @@ class Way:
 
 
 def _loom(opened: Opened, weights: Path, seed: int) -> Encoder:
-    return load_loom(opened.specs, opened.statistics, weights)
+    return load_loom(opened.specs, opened.statistics, weights).acquaint(opened.unlabelled)
 
 
 def _untrained(opened: Opened, weights: Path, seed: int) -> Encoder:

@@ -63,7 +63,7 @@ def _loom(
     samples: Samples,
     seed: int,
 ) -> Encoder:
-    return load_loom(layers, statistics, shipped_weights())
+    return load_loom(layers, statistics, shipped_weights()).acquaint(samples)
 
 
 def _dense(config: Config) -> Config:

@@ -25,7 +25,7 @@ def shallow_of(
     if choice.name == "loom":
         from earthloom.encoders.loom import load_loom, shipped_weights
 
-        loom = load_loom(layers, statistics, shipped_weights())
+        loom = load_loom(layers, statistics, shipped_weights()).acquaint(samples)
         return loom, Ridge(random_features=choice.random_features)
     encoder = TimeFeatures(layers, statistics, radius=choice.radius).eval()
     if choice.name == "boosted":

@@ -9,6 +9,7 @@ import torch
 from earthloom.encoders import Statistics
 from earthloom.encoders.loom import Loom, load_loom, save_weights
 from earthloom.encoders.loom.calendar import WINDOWS, Seasons
+from earthloom.encoders.loom.fill import fill
 from earthloom.encoders.loom.ranges import REFLECTANCE, usual_of
 from earthloom.encoders.loom.slots import SLOTS
 from earthloom.encoders.loom.spread import Spread, half_whitening
@@ -93,12 +94,12 @@ def test_lost_slots_are_what_is_expected_of_the_others():
     there = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     usual = torch.tensor([3.0, 2.0])
     year = torch.tensor([[5.0, 4.0], [5.0, 0.0], [0.0, 0.0]])[..., None]
-    found = spread.fill((RED, NEAR), there, usual)(year)[..., 0]
+    found = fill(spread.among((RED, NEAR)), usual, there)(year)[..., 0]
     torch.testing.assert_close(found[0], year[0, :, 0])
     # Of a lost slot the usual value, and 0.8 of how far the other one is from its own.
     torch.testing.assert_close(found[1], torch.tensor([5.0, 3.6]), atol=0.05, rtol=0)
     torch.testing.assert_close(found[2], usual)
-    alone = Spread().fill((RED, NEAR), there, usual)(year)[..., 0]
+    alone = fill(Spread().among((RED, NEAR)), usual, there)(year)[..., 0]
     torch.testing.assert_close(alone, torch.tensor([[5.0, 4.0], [5.0, 2.0], [3.0, 2.0]]))
 
 
@@ -117,8 +118,8 @@ def test_bands_that_a_sample_lacks_are_filled_from_its_others(dates):
     slots = plain[1].unflatten(0, (loom.seasons.windows, 2)).clone()
     slots[:, 1] = 0
     usual = usual_of(REFLECTANCE, torch.tensor([0.2, 0.2]), torch.tensor([0.1, 0.1]))
-    fill = loom.spread.fill((RED, NEAR), torch.tensor([[1.0, 0.0]]), usual)
-    filled = fill(slots.reshape(1, len(plain[1]), -1)).reshape(slots.shape)
+    filling = fill(loom.spread.among((RED, NEAR)), usual, torch.tensor([[1.0, 0.0]]))
+    filled = filling(slots.reshape(1, len(plain[1]), -1)).reshape(slots.shape)
     expected = torch.einsum("ij,mjhw->mihw", loom.spread.turn((RED, NEAR)), filled)
     torch.testing.assert_close(found[1], expected.flatten(0, 1), atol=1e-4, rtol=1e-4)
     assert (filled[:, 1] - slots[:, 1]).abs().min() > 1e-3

@@ -7,12 +7,10 @@ Images are (B, H, W, C): normalisation and products over channels then work on n
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 
 @dataclass(frozen=True)
@@ -111,19 +109,18 @@ class Body(nn.Module):
         weight = self.patches.weight
         if mixing is None:
             return weight
-        # Where weights lie channels last, pixels are turned round to lie so too.
-        return torch.einsum("ogij,gc->ocij", weight, mixing).contiguous()
+        return torch.einsum("ogij,gc->ocij", weight, mixing)
 
     def patched(self, pixels: Tensor, weight: Tensor) -> Tensor:
-        """(B, C_0, h, w) of pixels (B, C, H, W), each cell by itself; 0 beyond the edge."""
-        rows, cols = pixels.shape[-2:]
-        beyond = (0, -cols % self.first, 0, -rows % self.first)
+        """(B, h, w, C_0) of pixels (B, H, W, C), each cell by itself; 0 beyond the edge."""
+        rows, cols = pixels.shape[1:3]
+        beyond = (0, 0, 0, -cols % self.first, 0, -rows % self.first)
         whole = F.pad(pixels, beyond) if any(beyond) else pixels
-        return F.conv2d(whole, weight, self.patches.bias, stride=self.first)
+        image = whole.permute(0, 3, 1, 2)
+        return F.conv2d(image, weight, self.patches.bias, stride=self.first).permute(0, 2, 3, 1)
 
-    def forward(self, patches: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Stages (B, h, w, C_i), finest first, and (B, h_1, w_1, made), of what `patched` gave."""
-        image = patches.permute(0, 2, 3, 1)
         found = []
         for number, stage in enumerate(self.stages):
             image = stage(image if number == 0 else self.down[number - 1](image))
@@ -158,59 +155,21 @@ class Head(nn.Module):
         return (fine, straight) if mixing is None else (fine @ mixing, straight @ mixing)
 
     def forward(self, pixels: Tensor, around: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-        """(B, made, N) of pixels (B, C, N) and their surroundings (B, N, hidden)."""
-        fine, straight = (each.to(pixels.dtype) for each in weights)
-        last = self.last.weight.to(pixels.dtype)
+        """(B, N, made) of pixels (B, N, C) and their surroundings (B, N, hidden).
+
+        The surroundings are lost where no gradients are recorded.
+        """
+        fine, straight, last = (
+            each.to(pixels.dtype).T.expand(len(pixels), -1, -1)
+            for each in (*weights, self.last.weight)
+        )
         around = around.to(pixels.dtype)
-        if torch.is_grad_enabled():
-            made: Tensor = _Meeting.apply(pixels, around, fine, straight, last)
-            return made
-        return _meet(pixels, around, fine, straight, last)[0]
+        place = None if torch.is_grad_enabled() else around
+        met = torch.baddbmm(around, pixels, fine, out=place).relu_()
+        return torch.bmm(met, last).baddbmm_(pixels, straight)
 
     @torch.no_grad()
     def turn(self, matrix: Tensor) -> None:
         """Multiplies the features with a matrix (made, made)."""
         for layer in (self.last, self.straight):
             layer.weight.copy_((matrix @ layer.weight.double()).to(layer.weight.dtype))
-
-
-def _meet(
-    pixels: Tensor, around: Tensor, fine: Tensor, straight: Tensor, last: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What `Head` makes, and (B, N, hidden) where pixels and surroundings have met."""
-    count = len(pixels)
-    met = torch.baddbmm(around, pixels.mT, fine.T.expand(count, -1, -1)).relu_()
-    made = torch.bmm(last.expand(count, -1, -1), met.mT)
-    return torch.baddbmm(made, straight.expand(count, -1, -1), pixels), met
-
-
-class _Meeting(torch.autograd.Function):
-    """`_meet` with a way back on which no image is turned round, which takes half of the time."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        pixels: Tensor,
-        around: Tensor,
-        fine: Tensor,
-        straight: Tensor,
-        last: Tensor,
-    ) -> Tensor:
-        made, met = _meet(pixels, around, fine, straight, last)
-        ctx.save_for_backward(pixels, met, fine, straight, last)
-        return made
-
-    @staticmethod
-    def backward(ctx: Any, made: Tensor) -> tuple[Tensor, ...]:
-        pixels, met, fine, straight, last = ctx.saved_tensors
-        count = len(pixels)
-        around = torch.bmm(made.mT, last.expand(count, -1, -1))
-        around = torch.ops.aten.threshold_backward(around, met, 0)
-        back = torch.bmm(straight.T.expand(count, -1, -1), made)
-        return (
-            torch.baddbmm(back, fine.T.expand(count, -1, -1), around.mT),
-            around,
-            torch.bmm(pixels, around).sum(dim=0).T,
-            torch.bmm(made, pixels.mT).sum(dim=0),
-            torch.bmm(made, met).sum(dim=0),
-        )

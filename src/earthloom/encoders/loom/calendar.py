@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +59,16 @@ class Seasons:
         parts = [share * (sharpness * near).exp() for share, sharpness in _WEIGHTS]
         return torch.stack(parts).sum(dim=0).expand(-1, self.windows, -1)
 
-    def sums(self, slots: Tensor, valid: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums (B, M k, N) and their weights (B, M, N): of `slots` (B, T, k, N), which are 0 where
-        not `valid` (B, T, N), by `weights` (B, M, T)."""
+    def sums(
+        self, slots: Sequence[Tensor], valid: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sums (B, M k, N) and their weights (B, M, N): of `slots`, T of (B, k, N), which are 0
+        where not `valid` (B, T, N), by `weights` (B, M, T)."""
         if self.windows == 1:
-            # Every date counts as much.
-            return slots.sum(dim=1), valid.sum(dim=1, keepdim=True)
-        total = torch.bmm(weights, slots.flatten(2))
-        return total.reshape(len(total), -1, slots.shape[-1]), torch.bmm(weights, valid)
+            # Of several dates, if any, each counts as much.
+            return reduce(torch.add, slots), valid.sum(dim=1, keepdim=True)
+        total = torch.bmm(weights, torch.stack(list(slots), dim=1).flatten(2))
+        return total.reshape(len(total), -1, valid.shape[-1]), torch.bmm(weights, valid)
 
     def means(self, layers: Sequence[tuple[Tensor, Tensor, Filled]]) -> Tensor:
         """(B, M K, N) of the sums of layers and their weights; 0 where nothing was seen."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,16 +23,21 @@ from earthloom.encoders.compose import moves
 from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
 from earthloom.encoders.loom.calendar import Seasons, Told
-from earthloom.encoders.loom.pieces import Averaged, Piece, Whole, pieces_of
+from earthloom.encoders.loom.fill import Fill, fill
+from earthloom.encoders.loom.known import Known, Tally
+from earthloom.encoders.loom.pieces import Averaged, Enlarged, Piece, Whole, pieces_of, turned_round
 from earthloom.encoders.loom.ranges import range_of, standardised, usual_of
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
 from earthloom.encoders.loom.slots import slot_of
-from earthloom.encoders.loom.spread import Fill, Spread, half_whitening
+from earthloom.encoders.loom.spread import Spread, half_whitening
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
-from earthloom.sample import LayerSpec, Shape2d
+from earthloom.sample import LayerSpec, Samples, Shape2d, Subset, chips_of
 from earthloom.sample.batch import Batch, LayerBatch
+
+_ACQUAINTANCES = 1024
+"""Chips that tell what bands are like, at most: spread over all that there are."""
 
 
 @final
@@ -78,6 +84,7 @@ class Loom(Encoder):
         self._statistics = {
             layer.key: own for layer, *own in zip(layers, names[::2], names[1::2], strict=True)
         }
+        self.known = nn.ModuleList(Known(len(layer.bands)) for layer in layers)
         many = any(len(layer.dates) > 1 for layer in layers)
         self.seasons = Seasons.of(list(self._facts.values()), many)
         given = shape.stem + shape.heads + shape.told
@@ -149,18 +156,19 @@ class Loom(Encoder):
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
         pieces = pieces_of(len(seen), shape, step, seen.device)
-        features = Averaged(pieces, seen, self.channels if calendar else LEARNT)
+        width = self.channels if calendar else LEARNT
+        # As most of it is made: what is learnt with the channels last, windows of the year first.
+        features = Averaged(pieces, seen, width, channels_last=width < 2 * LEARNT)
         telling = self.told(self.seasons)
         mixing = self._mixing(telling)
         telling = telling if mixing is None else None
         observed = self._observed(batch, pieces, shape, telling, features if calendar else None)
         kept, patches = self._patched(observed, pieces, len(seen), shape, mixing)
         stages, around = self.body(patches)
-        around = self.head.coarse(around).permute(0, 3, 1, 2)
+        around = Enlarged(self.head.coarse(around), FIRST, shape)
         weights = self.head.weights(mixing)
         for piece, own in kept:
-            large = piece.enlarged(around, FIRST, shape).permute(0, 2, 3, 1).flatten(1, 2)
-            features.put(piece, self.head(own, large, weights))
+            features.put(piece, self.head(own, around.of(piece), weights).mT)
         levels = _covering([stage.permute(0, 3, 1, 2).float() for stage in stages])
         share = share_in_cells(seen, self._coarsest)
         mean = features.mean()
@@ -172,6 +180,21 @@ class Loom(Encoder):
         """Turns what is learnt of a pixel so that in pixels (N, 64) like these small spreads are
         less small beside large ones, see `half_whitening`. No function of it is lost or won."""
         self.head.turn(half_whitening(torch.cov(pixels.T)))
+
+    @torch.no_grad()
+    def acquaint(self, samples: Samples) -> Loom:
+        """Measures on unlabelled chips, 1024 at most, what their bands are like and how they go
+        together; those that a sample lacks are filled accordingly from now on. Gives itself."""
+        tallies = [Tally(len(spec.bands)) for spec in self.layers]
+        numbers = np.linspace(0, len(samples) - 1, min(len(samples), _ACQUAINTANCES)).astype(int)
+        for chip in chips_of(Subset(samples, numbers.tolist())):
+            for spec, own in zip(self.layers, tallies, strict=True):
+                layer = chip.layers[spec.key]
+                pixels = self.ranged(spec, torch.from_numpy(layer.pixels)[None])[0]
+                own.add(pixels.movedim(1, -1)[torch.from_numpy(layer.valid)])
+        for spec, own in zip(self.layers, tallies, strict=True):
+            own.tell(self._known(spec))
+        return self
 
     def show(self) -> None:
         """Takes the turn of the slots from `spread`, after that has changed."""
@@ -200,7 +223,7 @@ class Loom(Encoder):
         telling: Tensor | None,
         features: Averaged | None,
     ) -> Iterator[tuple[Piece, Tensor]]:
-        """Pieces, and (b, C, n) what was seen of their pixels, see `PixelStem.fused`, and the sums
+        """Pieces, and (b, n, C) what was seen of their pixels, see `PixelStem.fused`, and the sums
         of the calendar that `telling` (told, M K) makes, or all of it; which also goes straight to
         `features`, if there are any. In the format of products, each of which would else make it
         so by itself."""
@@ -210,7 +233,7 @@ class Loom(Encoder):
             for spec in self.layers
             if spec.factor > 1
         }
-        fill, dtype = self._fill(batch, weights), _product_dtype(self.turn.device)
+        filling, dtype = self._fill(batch, weights), _product_dtype(self.turn.device)
         for piece in pieces:
             sums = [
                 Sums(
@@ -229,13 +252,13 @@ class Loom(Encoder):
                     for spec, each in zip(self.layers, sums, strict=True)
                 ]
             )
-            if fill is not None:
-                year = fill.of(piece.samples)(year)
+            if filling is not None:
+                year = filling.of(piece.samples)(year)
             if features is not None:
                 features.put(piece, self._turned(year), LEARNT)
             told = year if telling is None else torch.bmm(telling.expand(len(year), -1, -1), year)
             parts = [part.to(dtype) for part in (*self.stem.fused(sums), told)]
-            yield piece, torch.cat(parts, dim=1)
+            yield piece, turned_round(torch.cat(parts, dim=1))
 
     def _patched(
         self,
@@ -245,16 +268,17 @@ class Loom(Encoder):
         shape: Shape2d,
         mixing: Tensor | None,
     ) -> tuple[list[tuple[Piece, Tensor]], Tensor]:
-        """What was observed, and the patches (B, C', h, w) that the body makes of it."""
+        """What was observed, and the patches (B, h, w, C') that the body makes of it."""
         weight = self.body.weight(mixing)
-        coarse = Shape2d(*(-(-side // FIRST) for side in shape))
+        rows, cols = (-(-side // FIRST) for side in shape)
+        sizes, dtype = (count, len(weight), rows, cols), _product_dtype(weight.device)
         kept = []
-        patches = Whole(pieces, count, coarse, len(weight), _product_dtype(weight.device))
+        patches = Whole(pieces, sizes, dtype, channels_last=True)
         for piece, values in observed:
             kept.append((piece, values))
-            image = values.reshape(*values.shape[:2], -1, shape.cols)
-            patches.put(piece.coarser(FIRST), self.body.patched(image, weight))
-        return kept, patches.made()
+            image = values.reshape(len(values), -1, shape.cols, values.shape[2])
+            patches.put(piece.coarser(FIRST), self.body.patched(image, weight).permute(0, 3, 1, 2))
+        return kept, patches.made().permute(0, 2, 3, 1)
 
     def _fill(self, batch: Batch, weights: Mapping[str, Weights]) -> Fill | None:
         """What the slots that samples lack are filled with; None where none is lacking."""
@@ -263,23 +287,24 @@ class Loom(Encoder):
         there = self.turn.new_zeros(len(batch.ids), len(self.turn))
         for each in weights.values():
             there[:, each.slots.at] = there[:, each.slots.at].maximum(each.slots.there)
-        with torch.autocast(there.device.type, enabled=False):
-            return self.spread.fill(self.seasons.slots, there, self._usual())
+        if bool(there.all()):
+            return None
+        at = [slot_of(each) for spec in self.layers for each in self._facts[spec.key]]
+        bands = torch.cat([self._usual(spec) for spec in self.layers])
+        usual = [bands[[each == slot for each in at]].mean() for slot in self.seasons.slots]
+        return fill(self.spread.among(self.seasons.slots), torch.stack(usual), there)
 
-    def _usual(self) -> Tensor:
-        """(K,) what slots are like on average, by the layers' statistics."""
-        bands: list[tuple[int, Tensor]] = []
-        for spec in self.layers:
-            rule = self._ranges[spec.key] or self._by_statistics(spec)
-            mean, std = (self.get_buffer(name) for name in self._statistics[spec.key])
-            own = usual_of(rule, mean, std)
-            bands += zip(map(slot_of, self._facts[spec.key]), own, strict=True)
-        return torch.stack(
-            [
-                torch.stack([value for at, value in bands if at == slot]).mean()
-                for slot in self.seasons.slots
-            ]
-        )
+    def _usual(self, spec: LayerSpec) -> Tensor:
+        """(C,) what a layer's bands are on average: as was measured, or else by its statistics."""
+        rule = self._ranges[spec.key] or self._by_statistics(spec)
+        mean, std = (self.get_buffer(name) for name in self._statistics[spec.key])
+        known = self._known(spec).mean
+        return torch.where(known.isnan(), usual_of(rule, mean, std), known)
+
+    def _known(self, spec: LayerSpec) -> Known:
+        known = self.known[self.layers.index(spec)]
+        assert isinstance(known, Known)
+        return known
 
     def _turned(self, year: Tensor) -> Tensor:
         """(B, M K, N) means of slots after the turn."""
@@ -287,8 +312,10 @@ class Loom(Encoder):
         return torch.bmm(self.turn.expand(len(windows), -1, -1), windows).reshape(year.shape)
 
     def _weights(self, spec: LayerSpec, layer: LayerBatch) -> Weights:
-        facts = self._facts[spec.key]
-        return self.stem.weights(facts, layer.days, layer.measured, moves(spec), self.seasons)
+        facts, filling = self._facts[spec.key], self._known(spec).fill(layer.measured)
+        return self.stem.weights(
+            facts, layer.days, layer.measured, filling, moves(spec), self.seasons
+        )
 
     def _coarse(self, spec: LayerSpec, layer: LayerBatch, weights: Weights) -> Sums:
         """(B, ..., h, w) of a coarser layer, on its own grid."""
@@ -297,7 +324,7 @@ class Loom(Encoder):
         wholes: list[Whole] = []
         for piece in pieces:
             parts = self._sums(spec, layer, weights, piece).parts
-            wholes = wholes or [Whole(pieces, count, shape, part.shape[1]) for part in parts]
+            wholes = wholes or [Whole(pieces, (count, part.shape[1], *shape)) for part in parts]
             for whole, part in zip(wholes, parts, strict=True):
                 whole.put(piece, part)
         return Sums(*(whole.made() for whole in wholes))

@@ -30,7 +30,8 @@ class Range:
 
     def __call__(self, values: Tensor) -> Tensor:
         """The same shape, in the common range."""
-        return (self.curve(values / self.step) - self.middle) / self.spread
+        middle = values.new_tensor(-self.middle / self.spread)
+        return torch.add(middle, self.curve(values / self.step), alpha=1 / self.spread)
 
 
 def _arsinh(values: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from earthloom.encoders.loom.bands import BandFacts
+from earthloom.encoders.loom.fill import Fill
 
 _EDGES_NM = (510.0, 600.0, 690.0, 760.0, 1000.0, 1900.0)
 """Between blue, green, red, the red edge, near infrared, and the two short-wave windows that
@@ -41,27 +42,37 @@ class Filled:
     """(K,) which of those slots it fills."""
     means: Tensor
     """(1 or B, K, C): bands to the mean of a slot."""
+    added: Tensor
+    """(1 or B, K, 1): of bands that a sample lacks."""
     there: Tensor
-    """(1 or B, K) 1 where a slot has a band, else 0."""
+    """(1 or B, K) whether a sample has anything to tell of a slot, 0 or 1."""
 
     def of(self, samples: slice) -> Filled:
         """That of some samples."""
         if len(self.means) == 1:
             return self
-        return Filled(self.at, self.means[samples], self.there[samples])
+        return Filled(self.at, self.means[samples], self.added[samples], self.there[samples])
 
 
 def filled(
-    facts: Sequence[BandFacts], slots: Sequence[int], measured: Tensor | None, like: Tensor
+    facts: Sequence[BandFacts],
+    slots: Sequence[int],
+    measured: Tensor | None,
+    fill: Fill | None,
+    like: Tensor,
 ) -> Filled:
-    """For bands with such facts, of which `measured` (B, C) bool says which there are; `slots` are
-    those of all layers, and numbers are as in `like`."""
+    """For bands with such facts, of which `measured` (B, C) bool says which there are, and what the
+    others are filled with: without that a slot is of the bands that are there. `slots` are those of
+    all layers, and numbers are as in `like`."""
     own = sorted({slot_of(band) for band in facts})
+    at = torch.tensor([slots.index(slot) for slot in own], device=like.device)
     member = torch.tensor([[float(slot_of(band) == slot) for band in facts] for slot in own])
     member = member.to(like)[None]
+    if fill is not None:
+        means = member / member.sum(dim=2, keepdim=True)
+        return Filled(at, means @ fill.matrix, means @ fill.added, fill.some.expand(-1, len(own)))
     if measured is not None:
         member = member * measured[:, None].to(member.dtype)
     count = member.sum(dim=2)
     means = member / count.clamp_min(1)[..., None]
-    at = torch.tensor([slots.index(slot) for slot in own], device=like.device)
-    return Filled(at, means, count.clamp_max(1))
+    return Filled(at, means, torch.zeros_like(means[..., :1]), count.clamp_max(1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,26 +27,6 @@ def half_whitening(covariance: Tensor) -> Tensor:
     return turn
 
 
-@dataclass(frozen=True)
-class Fill:
-    """What slots that a sample lacks are filled with."""
-
-    matrix: Tensor
-    """(B, K, K) that slots are multiplied with, those that are lost being 0."""
-    added: Tensor
-    """(B, K, 1)."""
-
-    def of(self, samples: slice) -> Fill:
-        """That of some samples."""
-        return Fill(self.matrix[samples], self.added[samples])
-
-    def __call__(self, year: Tensor) -> Tensor:
-        """(B, M K, N) of as many."""
-        windows = year.reshape(len(year), -1, self.matrix.shape[-1], year.shape[-1])
-        filled: Tensor = self.matrix[:, None] @ windows + self.added[:, None]
-        return filled.flatten(1, 2)
-
-
 class Spread(nn.Module):
     """How slots go together among the chips of a pretraining; before any, none does."""
 
@@ -59,22 +38,12 @@ class Spread(nn.Module):
 
     def turn(self, shown: Sequence[int]) -> Tensor:
         """(K, K) for the slots of some layers, see `half_whitening`."""
-        at = list(shown)
-        return half_whitening(self.slots[at][:, at]).to(self.slots.dtype)
+        return half_whitening(self.among(shown)).to(self.slots.dtype)
 
-    def fill(self, shown: Sequence[int], there: Tensor, usual: Tensor) -> Fill:
-        """For the slots of some layers, so that those which are not `there` (B, K) have what is
-        expected of those that are; `usual` (K,) is what slots are like on average.
-
-        The slots are taken for normally distributed.
-        """
-        at, there = list(shown), there.to(self.slots)
-        seen, lost = torch.diag_embed(there), torch.diag_embed(1 - there)
-        covariance = _positive(self.slots[at][:, at])
-        # Lost slots stand alone on the diagonal, so that the matrix can be inverted.
-        known = torch.linalg.inv(seen @ covariance @ seen + lost)
-        expected = lost @ covariance @ seen @ known
-        return Fill(seen + expected, (lost - expected @ seen) @ usual[:, None])
+    def among(self, slots: Sequence[int]) -> Tensor:
+        """(K, K) covariance of slots."""
+        at = list(slots)
+        return self.slots[at][:, at]
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -112,11 +81,3 @@ def _covariance(years: Sequence[tuple[Seasons, Tensor]]) -> tuple[Tensor, Tensor
         total[at] += flat.T @ flat / len(flat)
         count[at] += 1
     return total / count.clamp_min(1), count > 0
-
-
-def _positive(covariance: Tensor) -> Tensor:
-    """The same (S, S) without directions of hardly any spread, or of less than none, as there may
-    be where parts come from several sources."""
-    values, axes = torch.linalg.eigh(covariance.double())
-    positive: Tensor = (axes * values.clamp_min(_LEAST * float(values[-1]))) @ axes.T
-    return positive.to(covariance)

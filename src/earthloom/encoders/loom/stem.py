@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from earthloom.encoders.loom.bands import CODE, BandFacts, codes_of
 from earthloom.encoders.loom.calendar import Seasons
+from earthloom.encoders.loom.fill import Fill
 from earthloom.encoders.loom.slots import Filled, filled
 
 _HIDDEN = 128
@@ -130,11 +131,12 @@ class PixelStem(nn.Module):
         facts: Sequence[BandFacts],
         days: Tensor,
         measured: Tensor | None,
+        fill: Fill | None,
         moves: bool,
         seasons: Seasons,
     ) -> Weights:
-        """Of a layer; `days` (B, T), `measured` (B, C) bool or None."""
-        slots = filled(facts, seasons.slots, measured, self.least)
+        """Of a layer; `days` (B, T), `measured` (B, C) bool and what fills others, or None."""
+        slots = filled(facts, seasons.slots, measured, fill, self.least)
         time = BandFacts("position in time", facts[0].gsd)
         codes = codes_of([*facts, time]).to(self.least)
         if measured is not None:
@@ -146,7 +148,10 @@ class PixelStem(nn.Module):
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1) * float(moves)
         bias = added[:, None] + self.season(waves)
         position = weight[:, None, :, -1].expand_as(bias)
-        rest = F.pad(torch.stack([position, bias], dim=-1), (0, 0, 0, len(slots.at)))
+        added = slots.added.mT.expand(len(bias), bias.shape[1], -1)
+        rest = torch.stack(
+            [F.pad(position, (0, len(slots.at))), torch.cat([bias, added], dim=-1)], dim=-1
+        )
         count = max(len(weight), len(slots.means))
         bands = [each.expand(count, -1, -1) for each in (weight[..., :-1], slots.means)]
         return Weights(torch.cat(bands, dim=1), rest, seasons.weights(days, moves), slots)
@@ -178,13 +183,15 @@ class PixelStem(nn.Module):
             score = torch.bmm(query, image) + self.query.bias[:, None]
             share = score.sigmoid() * valid
             parts, each = image.reshape(count, self.heads, -1, size), share[:, :, None]
-            total = parts * each if total is None else torch.addcmul(total, parts, each)
+            if total is None:
+                # What several dates add up to is kept in float32.
+                total = parts * (each if dates > 1 else each.to(parts.dtype))
+            else:
+                total = torch.addcmul(total, parts, each)
             shares = share if shares is None else shares + share
         assert total is not None
         assert shares is not None
-        windows, within = seasons.sums(
-            torch.stack(slots, dim=1), seen.valid.to(slots[0].dtype), weights.year
-        )
+        windows, within = seasons.sums(slots, seen.valid.to(slots[0].dtype), weights.year)
         return Sums(total.flatten(1, 2), shares, windows, within)
 
     def fused(self, layers: Sequence[Sums]) -> tuple[Tensor, Tensor]:
@@ -199,7 +206,7 @@ class PixelStem(nn.Module):
         for each in layers:
             count, _, size = each.total.shape
             parts = each.total.reshape(count, self.heads, -1, size)
-            average = parts * (1 / (each.shares + least))[:, :, None]
+            average = parts * (1 / (each.shares + least))[:, :, None].to(parts.dtype)
             added = average if added is None else added + average
             shares = shares + each.shares
         assert added is not None
