@@ -23,8 +23,8 @@ cells of all levels around it; the same loss chooses, for both alike. Series of 
 nothing around them, and one reading. A class of n rows counts as the root of n. Of OSCD the probe
 sees the features of both dates and how far they are apart, for all encoders, and calls change as
 often as there is change in the training cities: that share is taken as known. What an encoder takes
-from a set without labels, the mean and spread of bands, and patches for random filters, it takes
-from all images of the set at once: this can only help the others.
+from a set without labels, the mean and spread of bands, for `missing_half` how ours go together
+(`Loom.acquaint`), and patches for random filters, it takes from all images of the set at once.
 
 `wins`, `losses`: of sets x budgets, those where ours is better, or worse, than the best of the
 three (by its mean) by more than two standard errors of the paired differences. `missing_half`:

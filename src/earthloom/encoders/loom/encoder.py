@@ -49,10 +49,10 @@ class Loom(Encoder):
     Bands are told by what they measure: wavelength and width, or frequency and polarisation, kind
     and ground sampling distance (see `bands`); values come to a common range by their unit alone
     (see `ranges`), and only those in a unit without a rule, such as digital numbers, by the
-    statistics; else these say alone what a band that a sample lacks is usually like. So the weights
-    are the same whatever the layers are. A pixel's observations are
-    summed over bands and averaged over dates before anything looks at its surroundings, which a
-    U-shaped network then does.
+    statistics; else these say alone what a band that a sample lacks is usually like, unless chips
+    were shown to `acquaint`. So the weights are the same whatever the layers are. A pixel's
+    observations are summed over bands and averaged over dates before anything looks at its
+    surroundings, which a U-shaped network then does.
 
     What was not seen has no influence. Where nothing was seen there is a learned fill, and how much
     was seen is told. `Features.vector` is the mean of what is learnt of pixels, of the coarsest

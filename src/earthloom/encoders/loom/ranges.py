@@ -36,7 +36,8 @@ class Range:
 
 def _arsinh(values: Tensor) -> Tensor:
     # torch.asinh is forty times as slow on a processor. What lies below -1000 steps ends there.
-    return torch.log(values + torch.sqrt(values * values + 1.0)).clamp_min(-7.6)
+    root = torch.addcmul(values.new_ones(()), values, values).sqrt()
+    return torch.log(values + root).clamp_min(-7.6)
 
 
 def _decibels(power: Tensor) -> Tensor:

@@ -165,16 +165,16 @@ class PixelStem(nn.Module):
     ) -> Sums:
         """Sums over all dates; `ranged` brings values (B, C, N) to the common range."""
         count, dates, _, size = seen.pixels.shape
-        position = positions_in_time(seen.days, seen.valid)
+        position = positions_in_time(seen.days, seen.valid) if dates > 1 else None
         total, shares, slots = None, None, []
         weight = bands = weights.bands.expand(count, -1, -1)
         query = self.query.weight.expand(count, -1, -1)
         for date in range(dates):
-            valid = seen.valid[:, date, None].to(position.dtype)
+            valid = seen.valid[:, date, None].float()
             # Five times as fast as torch.where on a processor.
             values = ranged(torch.nan_to_num(seen.pixels[:, date]) * valid)
             rest = weights.rest[:, date]
-            if dates > 1:
+            if position is not None:
                 values = torch.cat([values, position[:, date, None]], dim=1)
                 weight = torch.cat([bands, rest[..., :1]], dim=-1)
             both = torch.baddbmm(rest[..., 1:], weight, values)
@@ -216,10 +216,8 @@ class PixelStem(nn.Module):
 def positions_in_time(days: Tensor, valid: Tensor) -> Tensor:
     """(B, T, N) where a date lies among those on which the pixel was seen, from -1 to 1.
 
-    0 for the only one, and near 0 for dates that lie close together, and where not seen.
+    Near 0 for dates that lie close together, and where not seen.
     """
-    if days.shape[1] == 1:
-        return valid * 0.0
     at = days.float()[..., None]
     first = torch.where(valid, at, math.inf).amin(dim=1, keepdim=True)
     last = torch.where(valid, at, -math.inf).amax(dim=1, keepdim=True)
