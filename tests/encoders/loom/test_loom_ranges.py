@@ -29,3 +29,10 @@ def test_bands_that_never_vary_are_as_they_are():
     mean = torch.tensor([0.0, 0.2])
     found = usual_of(REFLECTANCE, mean, torch.tensor([1e-6, 1e-6]))
     torch.testing.assert_close(found, REFLECTANCE(mean), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("rule", [REFLECTANCE, INDEX, *RANGES.values()])
+def test_the_largest_values_come_to_moderate_ones(rule):
+    """Far off, where a weight is 0, they would have an effect as infinity."""
+    ends = torch.tensor([torch.finfo(torch.float32).min, 0.0, torch.finfo(torch.float32).max])
+    assert rule(ends).abs().max() < 100

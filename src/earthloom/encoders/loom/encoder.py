@@ -190,8 +190,9 @@ class Loom(Encoder):
         for chip in chips_of(Subset(samples, numbers.tolist())):
             for spec, own in zip(self.layers, tallies, strict=True):
                 layer = chip.layers[spec.key]
-                pixels = self.ranged(spec, torch.from_numpy(layer.pixels)[None])[0]
-                own.add(pixels.movedim(1, -1)[torch.from_numpy(layer.valid)])
+                pixels = torch.from_numpy(layer.pixels)[None].to(self.turn.device)
+                seen = self.ranged(spec, pixels)[0].movedim(1, -1).cpu()
+                own.add(seen[torch.from_numpy(layer.valid)])
         for spec, own in zip(self.layers, tallies, strict=True):
             own.tell(self._known(spec))
         return self
