@@ -74,8 +74,9 @@ def test_a_lost_band_is_as_the_others_let_expect():
     assert torch.equal(lost(other, [True, False, False])[1], found)
 
 
-def test_where_nothing_was_seen_nothing_is_known():
-    loom = Loom((SPEC,), FLAT).eval().acquaint(chips(seen=0.0))
+@pytest.mark.parametrize("few", [chips(seen=0.0), chips(count=1)])
+def test_what_was_hardly_seen_stays_unknown(few):
+    loom = Loom((SPEC,), FLAT).eval().acquaint(few)
     (known,) = loom.known
     assert known.mean.isnan().all()
     assert torch.isfinite(lost(loom, [True, False, False])[1]).all()

@@ -184,7 +184,10 @@ class Loom(Encoder):
     @torch.no_grad()
     def acquaint(self, samples: Samples) -> Loom:
         """Measures on unlabelled chips, 1024 at most, what their bands are like and how they go
-        together; those that a sample lacks are filled accordingly from now on. Gives itself."""
+        together; those that a sample lacks are filled accordingly from now on. Gives itself.
+
+        A layer that was seen fewer than 30 times for each of its bands stays unknown.
+        """
         tallies = [Tally(len(spec.bands)) for spec in self.layers]
         numbers = np.linspace(0, len(samples) - 1, min(len(samples), _ACQUAINTANCES)).astype(int)
         for chip in chips_of(Subset(samples, numbers.tolist())):

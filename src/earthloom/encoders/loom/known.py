@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from earthloom.encoders.loom.fill import Fill, fill
 
+_ENOUGH = 30
+"""Observations for each band, from which on their covariance is trusted."""
+
 
 class Known(nn.Module):
     """Mean and covariance of bands in the common range; NaN before any are measured."""
@@ -45,8 +48,8 @@ class Tally:
         self.products += values.T @ values
 
     def tell(self, known: Known) -> None:
-        """Writes mean and covariance, if there were two numbers or more."""
-        if self.count > 1:
+        """Writes mean and covariance, if enough was seen."""
+        if self.count >= _ENOUGH * len(self.total):
             mean = self.total / self.count
             known.mean.copy_(mean)
             known.covariance.copy_(self.products / self.count - torch.outer(mean, mean))
