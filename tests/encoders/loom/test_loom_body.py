@@ -1,5 +1,6 @@
 """What pixels and their surroundings say together."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -7,17 +8,18 @@ from earthloom.encoders.loom.body import Body, Head
 from earthloom.encoders.loom.sizes import SIZES
 
 
-def test_the_head_adds_what_pixels_say_to_what_they_say_among_others():
+@pytest.mark.parametrize(("count", "pixels"), [(2, 7), (5, 1), (1, 1)])
+def test_the_head_adds_what_pixels_say_to_what_they_say_among_others(count, pixels):
     random = torch.Generator().manual_seed(0)
     head = Head(3, 5, 4, 6).double()
-    pixels, around = (
-        torch.randn(size, generator=random, dtype=torch.float64) for size in ((2, 7, 3), (2, 7, 4))
+    own, around = (
+        torch.randn(count, pixels, width, generator=random, dtype=torch.float64) for width in (3, 4)
     )
-    met = F.relu(head.fine(pixels) + around)
-    expected = head.last(met) + head.straight(pixels)
-    torch.testing.assert_close(head(pixels, around, head.weights(None)), expected)
+    met = F.relu(head.fine(own) + around)
+    expected = head.last(met) + head.straight(own)
+    torch.testing.assert_close(head(own, around, head.weights(None)), expected)
     with torch.no_grad():
-        torch.testing.assert_close(head(pixels, around, head.weights(None)), expected)
+        torch.testing.assert_close(head(own, around, head.weights(None)), expected)
 
 
 def test_mixed_weights_patch_what_pixels_are_mixed_to():

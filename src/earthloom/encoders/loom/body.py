@@ -159,6 +159,10 @@ class Head(nn.Module):
 
         The surroundings are lost where no gradients are recorded.
         """
+        if pixels.shape[1] == 1 < len(pixels):
+            # Many samples of a pixel are as one of many pixels, and one product for all.
+            made = self.forward(pixels.transpose(0, 1), around.transpose(0, 1), weights)
+            return made.transpose(0, 1)
         fine, straight, last = (
             each.to(pixels.dtype).T.expand(len(pixels), -1, -1)
             for each in (*weights, self.last.weight)

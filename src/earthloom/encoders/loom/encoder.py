@@ -155,7 +155,7 @@ class Loom(Encoder):
         64 numbers of a pixel, and a vector without windows of the year."""
         shape, seen = base_shape(self.layers, batch), seen_in(self.layers, batch)
         step = math.lcm(FIRST, *(layer.factor for layer in self.layers))
-        pieces = pieces_of(len(seen), shape, step, seen.device)
+        pieces = pieces_of(len(seen), shape, step, seen.device, self.seasons.windows > 1)
         width = self.channels if calendar else LEARNT
         # As most of it is made: what is learnt with the channels last, windows of the year first.
         features = Averaged(pieces, seen, width, channels_last=width < 2 * LEARNT)
@@ -324,7 +324,7 @@ class Loom(Encoder):
     def _coarse(self, spec: LayerSpec, layer: LayerBatch, weights: Weights) -> Sums:
         """(B, ..., h, w) of a coarser layer, on its own grid."""
         count, shape = len(layer.days), Shape2d(*layer.valid.shape[-2:])
-        pieces = pieces_of(count, shape, 1, layer.days.device)
+        pieces = pieces_of(count, shape, 1, layer.days.device, self.seasons.windows > 1)
         wholes: list[Whole] = []
         for piece in pieces:
             parts = self._sums(spec, layer, weights, piece).parts

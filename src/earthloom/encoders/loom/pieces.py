@@ -57,15 +57,18 @@ class Piece:
         return image if self.samples == slice(None) else image[self.samples]
 
 
-def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> list[Piece]:
-    """Pieces of `count` samples, whose first rows are multiples of `step`.
+def pieces_of(
+    count: int, shape: Shape2d, step: int, device: torch.device, many: bool
+) -> list[Piece]:
+    """Pieces of `count` samples, whose first rows are multiples of `step`; half as large where
+    there are `many` windows of the year, as more is made of each pixel.
 
     One piece while gradients are recorded, which keeps what is in between anyhow, and while a graph
     is traced, whose sizes may change.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return [Piece(slice(None), 0, shape.rows)]
-    most = _PIXELS.get(device.type, _PIXELS["cuda"])
+    most = _PIXELS.get(device.type, _PIXELS["cuda"]) // (2 if many else 1)
     if device.type == "cpu":
         most *= torch.get_num_threads()
     rows = max(most // shape.cols // step, 1) * step
@@ -84,6 +87,8 @@ def pieces_of(count: int, shape: Shape2d, step: int, device: torch.device) -> li
 def turned_round(values: Tensor) -> Tensor:
     """(B, N, C) of (B, C, N), by a product with the identity: a processor does that in a quarter of
     the time of a copy."""
+    if values.shape[2] == 1:
+        return values.mT
     if not torch.is_grad_enabled():
         return _turned_round(values)
     turned: Tensor = _TurnedRound.apply(values)
