@@ -170,15 +170,14 @@ class PixelStem(nn.Module):
         for date in range(dates):
             valid = seen.valid[:, date, None].float()
             # Five times as fast as torch.where on a processor.
-            values = ranged(torch.nan_to_num(seen.pixels[:, date]) * valid)
+            values = ranged((seen.pixels[:, date] * valid).nan_to_num_())
             slots.append(torch.baddbmm(added, means, values) * valid)
             rest = weights.rest[:, date]
             if position is not None:
                 values = torch.cat([values, position[:, date, None]], dim=1)
                 weight = torch.cat([bands, rest[..., :1]], dim=-1)
             image = torch.baddbmm(rest[..., 1:], weight, values).relu_()
-            score = torch.bmm(query, image) + self.query.bias[:, None]
-            share = score.sigmoid() * valid
+            share = torch.baddbmm(self.query.bias[:, None], query, image).sigmoid() * valid
             parts, each = image.reshape(count, self.heads, -1, size), share[:, :, None]
             if total is None:
                 # What several dates add up to is kept in float32.
