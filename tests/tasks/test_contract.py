@@ -55,7 +55,7 @@ from earthloom.tasks.value_criteria import CRITERIA as VALUE_CRITERIA
 from earthloom.tasks.value_criteria import Squared
 
 CHIPS = 8
-THINGS = {0: [0, 1], 2: [0, 1], 5: [0], 6: [1], 7: []}
+THINGS = ([0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0], [1], [])
 """Which of its two things a chip shows: two with things of one class alone, one with none."""
 SIZE = Shape2d(16, 16)
 LARGE = Shape2d(32, 32)
@@ -75,7 +75,7 @@ STEPS = Training(
 LONG = replace(STEPS, steps=300)
 SLOW = ("conditional", "quantiles")
 """Losses that take more steps to learn whole chips, of which a step sees but 8."""
-FEW = replace(STEPS, steps=70, batch=len(THINGS), learning_rate=3e-3)
+SHORT = replace(STEPS, steps=70, learning_rate=3e-3)
 """For detectors, whose steps take longest."""
 
 
@@ -150,17 +150,13 @@ def _heights() -> Listed:
 
 @cache
 def _things(kind: str) -> Listed:
-    """Up to two things of two classes on an empty ground, one of them turned.
-
-    Few chips, as the steps of a detector take longest.
-    """
+    """Up to two things of two classes on an empty ground, one of them turned."""
     chips = []
-    for number in THINGS:
+    for number, kept in enumerate(THINGS):
         bounds = [(3 + number % 3, 4, 15, 14), (16, 17 + number % 4, 29, 26 + number % 4)]
         turned = (0, 25) if kind == "oriented-boxes" else (0, 0)
         codes = np.array([1, 3], np.uint8)
         quads = np.stack([_turned(box, by) for box, by in zip(bounds, turned, strict=True)])
-        kept = THINGS[number]
         codes, quads = codes[kept], quads[kept]
         shown, ids = np.zeros((3, *LARGE)), np.zeros(LARGE, np.int32)
         for count, (quad, code) in enumerate(zip(quads, codes, strict=True), start=1):
@@ -237,11 +233,11 @@ PROBLEMS: dict[str, Problem] = {
         SeveralTasks((("cover", COVER), ("height", PixelValueTask("m", criterion=Squared())))),
         _both(),
     ),
-    "boxes": Problem(UprightBoxes((3, 1), ("ship", "car")), _things("boxes"), FEW),
+    "boxes": Problem(UprightBoxes((3, 1), ("ship", "car")), _things("boxes"), SHORT),
     "oriented-boxes": Problem(
-        OrientedBoxes((3, 1), ("ship", "car")), _things("oriented-boxes"), FEW
+        OrientedBoxes((3, 1), ("ship", "car")), _things("oriented-boxes"), SHORT
     ),
-    "instances": Problem(InstanceMasks((3, 1), ("ship", "car")), _things("instances"), FEW),
+    "instances": Problem(InstanceMasks((3, 1), ("ship", "car")), _things("instances"), SHORT),
     **{
         f"pixel-class by {name}": Problem(replace(COVER, criterion=_ours(name)), _covers())
         for name in CLASS_CRITERIA
