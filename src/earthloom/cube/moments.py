@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from earthloom.cube.store import Cube
 from earthloom.errors import DataError
 from earthloom.grid import cover
-from earthloom.sample import Layer, Moments, Shape2d
+from earthloom.sample import JointSums, Layer, Moments, Shape2d
 
 TILE = 600
 """Base pixels, both ways, that are summed at a time."""
@@ -20,21 +20,17 @@ def moments_of(cube: Cube) -> Moments:
     """
     coarsest = max(spec.factor for spec in cube.specs.values())
     size = sum(len(spec.dates) * len(spec.bands) for spec in cube.specs.values())
-    count, total, square = 0, np.zeros(size), np.zeros((size, size))
+    sums = JointSums(size)
     for tile in cover(cube.shape, TILE // coarsest * coarsest):
         layers = cube.window(tile).values()
         values = np.concatenate([_variables(layer, coarsest) for layer in layers])
-        seen = values[:, ~np.isnan(values).any(axis=0)]
-        count += seen.shape[1]
-        total += seen.sum(axis=1)
-        square += seen @ seen.T
-    if count < 2:
+        sums.add(values[:, ~np.isnan(values).any(axis=0)])
+    if sums.count < 2:
         raise DataError(
             "no pixel was seen in every layer on every date, so the dates cannot be compared; "
             "choose clearer dates"
         )
-    mean = total / count
-    covariance = square / count - np.outer(mean, mean)
+    mean, covariance = sums.moments()
     return Moments(mean.astype(np.float32), covariance.astype(np.float32))
 
 

@@ -16,11 +16,13 @@ from earthloom.sample.chip import (
 )
 from earthloom.sample.place import Place, Shape2d, Window
 from earthloom.sample.samples import Listed, Samples, Subset, chips_of
+from earthloom.sample.sums import JointSums
 
 __all__ = [
     "IGNORE",
     "UNLABELLED",
     "Chip",
+    "JointSums",
     "Layer",
     "LayerSpec",
     "Listed",

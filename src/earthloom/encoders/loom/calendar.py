@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +64,9 @@ class Seasons:
         """Sums (B, M k, N) and their weights (B, M, N): of `slots`, T of (B, k, N), which are 0
         where not `valid` (B, T, N), by `weights` (B, M, T)."""
         if self.windows == 1:
-            # Of several dates, if any, each counts as much.
-            return reduce(torch.add, slots), valid.sum(dim=1, keepdim=True)
+            # No layer has more than one date.
+            (only,) = slots
+            return only, valid
         total = torch.bmm(weights, torch.stack(list(slots), dim=1).flatten(2))
         return total.reshape(len(total), -1, valid.shape[-1]), torch.bmm(weights, valid)
 

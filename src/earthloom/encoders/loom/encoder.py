@@ -24,7 +24,7 @@ from earthloom.encoders.loom.bands import BandFacts, facts_of
 from earthloom.encoders.loom.body import Body, Head, reach_of
 from earthloom.encoders.loom.calendar import Seasons, Told
 from earthloom.encoders.loom.fill import Fill, fill
-from earthloom.encoders.loom.known import Known, Tally
+from earthloom.encoders.loom.known import Known
 from earthloom.encoders.loom.pieces import Averaged, Enlarged, Piece, Whole, pieces_of, turned_round
 from earthloom.encoders.loom.ranges import range_of, standardised, usual_of
 from earthloom.encoders.loom.sizes import FIRST, LEARNT, SIZES
@@ -33,7 +33,7 @@ from earthloom.encoders.loom.spread import Spread, half_whitening
 from earthloom.encoders.loom.stem import Observations, PixelStem, Sums, Weights
 from earthloom.encoders.planes import share_in_cells
 from earthloom.errors import ContractError, choices
-from earthloom.sample import LayerSpec, Samples, Shape2d, Subset, chips_of
+from earthloom.sample import JointSums, LayerSpec, Samples, Shape2d, Subset, chips_of
 from earthloom.sample.batch import Batch, LayerBatch
 
 _ACQUAINTANCES = 1024
@@ -147,8 +147,7 @@ class Loom(Encoder):
     def ranged(self, spec: LayerSpec, pixels: Tensor) -> Tensor:
         """(B, T, C, H, W) in the common range in which the network sees a layer's pixels; NaN stays
         NaN."""
-        rule = self._ranges[spec.key] or self._by_statistics(spec)
-        return rule(pixels.flatten(3)).reshape(pixels.shape)
+        return self._range(spec)(pixels.flatten(3)).reshape(pixels.shape)
 
     def forward(self, batch: Batch, calendar: bool = True) -> Features:
         """Features of a batch; without the `calendar` what is learnt alone, as objectives see it:
@@ -188,16 +187,16 @@ class Loom(Encoder):
 
         A layer that was seen fewer than 30 times for each of its bands stays unknown.
         """
-        tallies = [Tally(len(spec.bands)) for spec in self.layers]
+        sums = [JointSums(len(spec.bands)) for spec in self.layers]
         numbers = np.linspace(0, len(samples) - 1, min(len(samples), _ACQUAINTANCES)).astype(int)
         for chip in chips_of(Subset(samples, numbers.tolist())):
-            for spec, own in zip(self.layers, tallies, strict=True):
+            for spec, own in zip(self.layers, sums, strict=True):
                 layer = chip.layers[spec.key]
                 pixels = torch.from_numpy(layer.pixels)[None].to(self.turn.device)
-                seen = self.ranged(spec, pixels)[0].movedim(1, -1).cpu()
-                own.add(seen[torch.from_numpy(layer.valid)])
-        for spec, own in zip(self.layers, tallies, strict=True):
-            own.tell(self._known(spec))
+                ranged = self.ranged(spec, pixels)[0].cpu().numpy().astype(np.float64)
+                own.add(ranged.swapaxes(0, 1)[:, layer.valid])
+        for spec, own in zip(self.layers, sums, strict=True):
+            self._known(spec).measure(own)
         return self
 
     def show(self) -> None:
@@ -300,10 +299,9 @@ class Loom(Encoder):
 
     def _usual(self, spec: LayerSpec) -> Tensor:
         """(C,) what a layer's bands are on average: as was measured, or else by its statistics."""
-        rule = self._ranges[spec.key] or self._by_statistics(spec)
         mean, std = (self.get_buffer(name) for name in self._statistics[spec.key])
         known = self._known(spec).mean
-        return torch.where(known.isnan(), usual_of(rule, mean, std), known)
+        return torch.where(known.isnan(), usual_of(self._range(spec), mean, std), known)
 
     def _known(self, spec: LayerSpec) -> Known:
         known = self.known[self.layers.index(spec)]
@@ -340,12 +338,15 @@ class Loom(Encoder):
             piece.of(layer.valid).flatten(2),
             layer.days[piece.samples],
         )
-        rule = self._ranges[spec.key] or self._by_statistics(spec)
-        sums: Sums = self.stem(seen, weights.of(piece.samples), rule, self.seasons)
+        own = weights.of(piece.samples)
+        sums: Sums = self.stem(seen, own, self._range(spec), self.seasons)
         return sums
 
-    def _by_statistics(self, spec: LayerSpec) -> Callable[[Tensor], Tensor]:
-        """The common range of a layer in a unit without a rule."""
+    def _range(self, spec: LayerSpec) -> Callable[[Tensor], Tensor]:
+        """What brings a layer to the common range: in a unit without a rule its statistics."""
+        rule = self._ranges[spec.key]
+        if rule is not None:
+            return rule
         mean, std = (self.get_buffer(name)[:, None] for name in self._statistics[spec.key])
         return lambda values: standardised(values, mean, std)
 
